@@ -1,0 +1,71 @@
+"""georeg puts a raster where it belongs, proves it, and says so when it cannot.
+
+>>> import georeg
+>>> callable(georeg.align)
+True
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from georeg.accuracy import Accuracy as Accuracy
+    from georeg.align import Alignment as Alignment
+    from georeg.align import align as align
+    from georeg.align import apply as apply
+    from georeg.align import assess as assess
+    from georeg.align import match as match
+    from georeg.errors import GeoregError as GeoregError
+    from georeg.fit import Fit as Fit
+    from georeg.fit import fit as fit
+    from georeg.options import FitOptions as FitOptions
+    from georeg.options import InputOptions as InputOptions
+    from georeg.options import LimitOptions as LimitOptions
+    from georeg.options import MatchOptions as MatchOptions
+    from georeg.options import WriteOptions as WriteOptions
+    from georeg.tie_points import TiePoints as TiePoints
+
+_HOME = {
+    "Accuracy": "accuracy",
+    "Alignment": "align",
+    "Fit": "fit",
+    "FitOptions": "options",
+    "GeoregError": "errors",
+    "InputOptions": "options",
+    "LimitOptions": "options",
+    "MatchOptions": "options",
+    "TiePoints": "tie_points",
+    "WriteOptions": "options",
+    "align": "align",
+    "apply": "align",
+    "assess": "align",
+    "fit": "fit",
+    "match": "align",
+}
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for on first use, so that ``import georeg`` and ``georeg --help`` cost nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'georeg' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"georeg.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+class _Package(ModuleType):
+    """Keeps ``georeg.align`` the function: importing the module ``georeg.align`` would put itself in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

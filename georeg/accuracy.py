@@ -1,0 +1,121 @@
+"""How good an alignment is: statistics of withheld check points, and proof against chance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from georeg.errors import VerificationError
+from georeg.fit import Fit, Role
+from georeg.models import FloatArray
+
+MAX_LOG10_CHANCE = -6.0
+"""A result is refused when chance explains its agreeing check points with a probability above 10 to this."""
+MIN_CHECK_POINTS = 4
+MIN_AGREEING = 0.2
+"""Least share of the check points that must agree with the model."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Statistics of residuals at n check points; ``_x`` is east, ``_y`` north, in map units."""
+
+    n: int
+    """Check points used."""
+    n_excluded: int
+    """Check points left out as mismatches: further from the model than `Verification.tolerance_px`."""
+    bias_x: float
+    """Mean residual."""
+    bias_y: float
+    """Mean residual."""
+    rmse_x: float
+    """Root mean square."""
+    rmse_y: float
+    """Root mean square."""
+    rmse: float
+    """RMSEr = sqrt(rmse_x² + rmse_y²)."""
+    ce90: float
+    """90th percentile of the radial residual."""
+    gsd: float
+    """Working pixel size, map units: divide by it for pixels."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Why chance does not explain the agreement of the check points."""
+
+    tolerance_px: float
+    """A check point this close to the model agrees with it, working pixels."""
+    n_checked: int
+    """Check points."""
+    n_agreeing: int
+    """Check points that agree with the model, which was fitted without them."""
+    log10_chance: float
+    """Log10 of the probability that as many agree by chance."""
+
+
+def residual_statistics(residual_xy: FloatArray, gsd: float, n_excluded: int = 0) -> Accuracy:
+    """Statistics of (N, 2) residuals in map units, N > 0.
+
+    >>> import numpy as np
+    >>> residual_statistics(np.array([[3.0, 4.0], [-3.0, -4.0]]), gsd=10.0).rmse
+    5.0
+    """
+    bias_x, bias_y = residual_xy.mean(axis=0)
+    rmse_x, rmse_y = np.sqrt((residual_xy**2).mean(axis=0))
+    return Accuracy(
+        n=len(residual_xy),
+        n_excluded=n_excluded,
+        bias_x=float(bias_x),
+        bias_y=float(bias_y),
+        rmse_x=float(rmse_x),
+        rmse_y=float(rmse_y),
+        rmse=float(np.hypot(rmse_x, rmse_y)),
+        ce90=float(np.percentile(np.hypot(*residual_xy.T), 90)),
+        gsd=gsd,
+    )
+
+
+def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
+    """Show that a fit is right on the check points, before and after.
+
+    Returns
+    -------
+    verification, before, after
+        Both accuracies are of the same check points: those that agree with the model.
+
+    Raises
+    ------
+    VerificationError
+        The check points do not agree with the model better than chance would have them.
+    """
+    points = fitted.points
+    check = fitted.role == Role.CHECK
+    residual = fitted.residual()[check]
+    tolerance_px = min(max(1.0, 4 * fitted.sigma_px), points.search_px / 4)
+    agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
+    area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
+    n, k = len(residual), int(agreeing.sum())
+    log10_chance = log10_binomial_tail(k, n, min(area_share, 1.0))
+    verification = Verification(tolerance_px, n, k, log10_chance)
+    if k < MIN_CHECK_POINTS or k < MIN_AGREEING * n or log10_chance > MAX_LOG10_CHANCE:
+        raise VerificationError(
+            f"refused: {k} of {n} check points agree with the {fitted.model.kind} model within {tolerance_px:.2g} px, "
+            f"which chance alone explains with probability 1e{log10_chance:.0f} ({MIN_CHECK_POINTS} points, "
+            f"{MIN_AGREEING:.0%} of them and 1e{MAX_LOG10_CHANCE:.0f} are needed); check that both rasters show the same "
+            "ground, or try other bands or a larger --max-points"
+        )
+    before = residual_statistics(points.displacement[check][agreeing], points.gsd, n - k)
+    after = residual_statistics(residual[agreeing], points.gsd, n - k)
+    return verification, before, after
+
+
+def log10_binomial_tail(k: int, n: int, p: float) -> float:
+    """Log10 of the probability of at least ``k`` successes in ``n`` trials of probability ``p``."""
+    if k <= 0:
+        return 0.0
+    tail = special.bdtrc(k - 1, n, p)
+    return float(np.log10(tail)) if tail > 0 else float(-300.0)

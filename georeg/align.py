@@ -1,0 +1,291 @@
+"""The pipeline: open -> pair -> coarse -> match -> fit -> assess -> apply.
+
+Each verb is one function from values to a value; `align` is the first four of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from odc.geo.geobox import GeoBox
+from pyproj import CRS
+
+from georeg import __version__
+from georeg.accuracy import Accuracy, Verification, verify
+from georeg.errors import InputError, LimitError, MatchError
+from georeg.execution import Progress, run_ordered, silent, workers
+from georeg.fit import Fit, fit
+from georeg.geotiff import BLOCK_PX, check_output, copy_with_transform, write_blocks
+from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
+from georeg.models import PolynomialDisplacement
+from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.overlap import Pair, pair_rasters, unit_name
+from georeg.raster import Raster, Reader, check_bands, open_raster
+from georeg.search import find_tie_points
+from georeg.tie_points import Inputs, TiePoints
+from georeg.warp import Kernel, Placement, corrected_transform, output_windows, resample_window
+
+Value = TypeVar("Value")
+PathLike = str | os.PathLike[str]
+MIN_TIE_POINTS = 4
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A fitted correction that its check points have confirmed."""
+
+    fitted: Fit
+    """Model, tie points and their roles."""
+    verification: Verification
+    before: Accuracy
+    """Of the check points, uncorrected."""
+    after: Accuracy
+    """Of the check points, corrected."""
+    version: str = __version__
+    """georeg that made it."""
+
+    @property
+    def model(self) -> PolynomialDisplacement:
+        """The correction: target map xy -> corrected map xy, both in `crs`."""
+        return self.fitted.model
+
+    @property
+    def points(self) -> TiePoints:
+        """Every tie point, with the rejected ones."""
+        return self.fitted.points
+
+    @property
+    def crs(self) -> CRS:
+        """Working CRS, in which the model acts."""
+        return CRS.from_wkt(self.points.crs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Alignment) and self.to_dict() == other.to_dict()
+
+    def displacement(self) -> tuple[float, float]:
+        """Mean displacement (east, north) that the model applies at the check points, map units."""
+        return (self.before.bias_x - self.after.bias_x, self.before.bias_y - self.after.bias_y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        unit = unit_name(self.crs)
+        return {
+            "type": "georeg.Alignment",
+            "unit": unit,
+            "displacement": list(self.displacement()),
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "verification": asdict(self.verification),
+            **fit_to_dict(self.fitted),
+            "version": self.version,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The Alignment that `to_dict` described.
+
+        Raises
+        ------
+        InputError
+            The values do not describe one.
+        """
+        try:
+            return cls(
+                fitted=fit_from_dict(values),
+                verification=Verification(**values["verification"]),
+                before=Accuracy(**values["before"]),
+                after=Accuracy(**values["after"]),
+                version=values["version"],
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise InputError(f"not a georeg result ({exc!r}); give the file that georeg align or assess wrote") from exc
+
+    def to_json(self) -> str:
+        """As JSON text, exact to the last bit."""
+        return json.dumps(self.to_dict(), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """From the text of `to_json`.
+
+        Raises
+        ------
+        InputError
+            Not JSON, or not of an Alignment.
+        """
+        return cls.from_dict(parse_json(text))
+
+    def write(self, path: PathLike, options: WriteOptions | None = None) -> str:
+        """Write the corrected target to ``path``; see `apply`."""
+        return apply(self, path, options)
+
+
+def align(
+    reference: PathLike,
+    target: PathLike,
+    *,
+    inputs: InputOptions | None = None,
+    matching: MatchOptions | None = None,
+    fitting: FitOptions | None = None,
+    limits: LimitOptions | None = None,
+    progress: Progress = silent,
+) -> Alignment:
+    """Find the correction that puts ``target`` onto ``reference``, and prove it.
+
+    Nothing is written; call `Alignment.write` on what this returns.
+
+    Parameters
+    ----------
+    reference, target
+        Paths of two georeferenced rasters, of any CRS, pixel size, type and orientation.
+    inputs, matching, fitting, limits
+        Options of the stages.
+    progress
+        Called with (stage, done, total).
+
+    Raises
+    ------
+    InputError, OverlapError
+        A raster cannot be used, or they share no ground.
+    MatchError, FitError, VerificationError
+        No correction could be found and shown to be right.
+    LimitError
+        It was, but a limit is exceeded.
+    """
+    points = match(reference, target, inputs=inputs, matching=matching, progress=progress)
+    return assess(fit(points, fitting), limits)
+
+
+def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
+    """Hold a fit against the check points withheld from it.
+
+    Raises
+    ------
+    VerificationError
+        Chance explains the agreement as well.
+    LimitError
+        The accuracy exceeds a limit.
+    """
+    alignment = Alignment(fitted, *verify(fitted))
+    limits = limits or LimitOptions()
+    for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
+        value = getattr(alignment.after, name) / alignment.after.gsd
+        if limit is not None and value > limit:
+            raise LimitError(
+                f"{name.upper()} of {alignment.after.n} check points after correction is {value:.3g} px, over the limit "
+                f"of {limit:g} px; nothing was written: raise --max-{name}-px or try --model polynomial2"
+            )
+    return alignment
+
+
+def apply(
+    alignment: Alignment,
+    path: PathLike,
+    options: WriteOptions | None = None,
+    *,
+    target: PathLike | None = None,
+    progress: Progress = silent,
+) -> str:
+    """Write a corrected copy of the target, or of another raster of the same acquisition.
+
+    A translation or affine correction rewrites the geotransform alone and touches no pixel; others, and
+    ``options.resample``, put the pixels on the reference's grid.
+
+    Returns
+    -------
+    how
+        ``"geotransform"`` or ``"resampled"``.
+
+    Raises
+    ------
+    OutputError
+        The output exists, is an input, or cannot be written. Nothing is left under its name.
+    """
+    options = options or WriteOptions()
+    inputs = alignment.points.inputs
+    raster = open_raster(inputs.target if target is None else target, nodata=inputs.tgt_nodata)
+    path = os.fspath(path)
+    check_output(path, (inputs.reference, inputs.target, raster.path), overwrite=options.overwrite)
+    placement = Placement(raster, alignment.crs, alignment.model)
+    transform = None if options.resample else corrected_transform(placement)
+    if transform is not None:
+        progress("write", 0, 1)
+        copy_with_transform(raster, transform, path)
+        progress("write", 1, 1)
+        return "geotransform"
+    _resample(placement, open_raster(inputs.reference), path, options, progress)
+    return "resampled"
+
+
+def _resample(
+    placement: Placement, reference: Raster, path: str, options: WriteOptions, progress: Progress
+) -> None:
+    raster = placement.raster
+    kernel: Kernel = "nearest" if raster.categorical else "cubic"
+    if options.resampling != "auto":
+        kernel = options.resampling
+    grid = GeoBox(reference.shape, reference.transform, reference.crs.to_wkt())
+    windows = output_windows(reference.shape, BLOCK_PX)
+    with Reader(raster) as reader, workers() as executor:
+        blocks = run_ordered(partial(resample_window, reader, placement, grid, kernel), windows, executor)
+        write_blocks(raster, grid, _counted(blocks, len(windows), progress), path)
+
+
+def _counted(blocks: Iterator[Value], n: int, progress: Progress) -> Iterator[Value]:
+    for k, block in enumerate(blocks):
+        progress("write", k, n)
+        yield block
+    progress("write", n, n)
+
+
+def match(
+    reference: PathLike,
+    target: PathLike,
+    *,
+    inputs: InputOptions | None = None,
+    matching: MatchOptions | None = None,
+    progress: Progress = silent,
+) -> TiePoints:
+    """Measure tie points between two rasters, from coarse to fine.
+
+    Raises
+    ------
+    InputError, OverlapError
+        A raster cannot be used, or they share no ground.
+    MatchError
+        Too few tie points.
+    """
+    inputs, matching = inputs or InputOptions(), matching or MatchOptions()
+    pair, names = _open_pair(reference, target, inputs)
+    points = find_tie_points(pair, names, matching, progress)
+    if points.kept.sum() < MIN_TIE_POINTS:
+        found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
+        raise MatchError(
+            f"{int(points.kept.sum())} tie points found between {pair.reference.name} and {pair.target.name} ({found}), "
+            f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px or more "
+            "--max-points"
+        )
+    return points
+
+
+def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
+    ref = open_raster(reference, nodata=inputs.ref_nodata)
+    tgt = open_raster(target, nodata=inputs.tgt_nodata)
+    names = Inputs(
+        ref.path,
+        tgt.path,
+        check_bands(ref, inputs.ref_bands),
+        check_bands(tgt, inputs.tgt_bands),
+        inputs.ref_nodata,
+        inputs.tgt_nodata,
+    )
+    if len(names.ref_bands) != len(names.tgt_bands):
+        raise InputError(
+            f"{len(names.ref_bands)} bands of the reference against {len(names.tgt_bands)} of the target; "
+            "give as many of each"
+        )
+    return pair_rasters(ref, tgt), names

@@ -1,0 +1,39 @@
+"""The exceptions of georeg: each says what happened, with numbers, and what to do next."""
+
+from __future__ import annotations
+
+
+class GeoregError(Exception):
+    """Base of every error that georeg raises on purpose; ``exit_code`` is what the command line returns."""
+
+    exit_code = 1
+
+
+class InputError(GeoregError):
+    """The user's data or arguments cannot be used: not a raster, no CRS, band absent, truncated file."""
+
+
+class OverlapError(InputError):
+    """The two rasters share no ground, or none with valid pixels."""
+
+
+class MatchError(GeoregError):
+    """Too few tie points were found."""
+
+
+class FitError(GeoregError):
+    """No model could be fitted to the tie points."""
+
+
+class VerificationError(GeoregError):
+    """An alignment was found but could not be shown to be right: it is refused."""
+
+
+class OutputError(GeoregError):
+    """The result could not be written; nothing was left under its name."""
+
+
+class LimitError(GeoregError):
+    """The result is valid but exceeds a limit that the user set."""
+
+    exit_code = 3

@@ -1,0 +1,239 @@
+"""Write GeoTIFFs whole or not at all.
+
+The only place where georeg opens a raster for writing. Output is made under a temporary name beside its destination and
+renamed once it has been read back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from georeg.errors import InputError, OutputError
+from georeg.raster import Raster, truncated_block
+
+SIDECARS = (".ovr", ".msk", ".msk.ovr", ".aux.xml")
+BLOCK_PX = 512
+
+
+def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
+    """Make sure that ``path`` can be written without losing anything.
+
+    Raises
+    ------
+    OutputError
+        It is an input, or exists while ``overwrite`` is off, or its folder is absent or not writable.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise OutputError(f"the folder {folder} does not exist; create it or choose another output")
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise OutputError(f"{path} is an input as well; choose another output, inputs are never changed")
+    if os.path.exists(path) and not overwrite:
+        raise OutputError(f"{path} exists; choose another output or give --overwrite")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"no permission to write in {folder}; choose another folder")
+
+
+def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
+    """Copy a raster to a GeoTIFF with another geotransform and nothing else changed.
+
+    A GeoTIFF is copied byte by byte, with its sidecars, before its header is rewritten; other formats are converted
+    without loss.
+
+    Raises
+    ------
+    InputError
+        The source is truncated.
+    OutputError
+        The copy cannot be written.
+    """
+    with _replacing(path) as temporary:
+        if raster.driver == "GTiff" and os.path.isfile(raster.path) and not _pam_georeferenced(raster.path):
+            missing = truncated_block(raster.path)
+            if missing:
+                raise InputError(f"{raster.path} is truncated: {missing} lies beyond its end; copy or download it again")
+            shutil.copyfile(raster.path, temporary)
+            for suffix in SIDECARS:
+                if os.path.exists(raster.path + suffix):
+                    shutil.copyfile(raster.path + suffix, temporary + suffix)
+        else:
+            _convert(raster, temporary)
+        with rasterio.open(temporary, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.transform = transform
+        _read_back(temporary, raster, raster.shape, transform)
+
+
+def write_blocks(
+    raster: Raster,
+    grid: GeoBox,
+    blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
+    path: str,
+) -> None:
+    """Write resampled blocks of ``raster`` to a tiled GeoTIFF on ``grid``, with the raster's metadata.
+
+    Parameters
+    ----------
+    raster
+        Where the pixels come from: types, nodata and metadata are taken over.
+    grid
+        Grid of the output.
+    blocks
+        (window, data (bands, h, w), valid (h, w)) in the order to write.
+    path
+        Destination.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    dtype = np.result_type(*raster.dtypes)
+    profile = {
+        "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": raster.nodata,
+        "height": grid.shape[0], "width": grid.shape[1], "transform": grid.affine, "crs": grid.crs.to_wkt(),
+        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **_compression(dtype),
+    }  # fmt: skip
+    with (
+        _replacing(path) as temporary,
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(raster.path) as source,
+    ):
+        masked = raster.nodata is None and not raster.alpha_bands
+        with rasterio.open(temporary, "w", **profile) as dataset:
+            _copy_metadata(source, dataset)
+            for window, data, valid in blocks:
+                dataset.write(_encode(data, valid, dtype, raster.nodata), window=window)
+                if masked:
+                    dataset.write_mask(valid, window=window)
+        _read_back(temporary, raster, (grid.shape[0], grid.shape[1]), grid.affine)
+
+
+def _encode(
+    data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None
+) -> NDArray[Any]:
+    """Values in the file's type: rounded and clamped, never equal to nodata where valid."""
+    fill = 0 if nodata is None else nodata
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        data = np.clip(np.rint(data), limits.min, limits.max)
+        if nodata is not None and limits.min <= nodata <= limits.max:
+            data = np.where(data == nodata, nodata + (1 if nodata < limits.max else -1), data)
+    return np.where(valid, data, fill).astype(dtype)
+
+
+def _copy_metadata(source: Any, dataset: Any) -> None:
+    dataset.update_tags(**{k: v for k, v in source.tags().items() if k != "AREA_OR_POINT"})
+    dataset.descriptions = source.descriptions
+    dataset.scales, dataset.offsets, dataset.units = source.scales, source.offsets, source.units
+    dataset.colorinterp = source.colorinterp
+    for band in source.indexes:
+        tags = {k: v for k, v in source.tags(band).items() if not k.startswith("STATISTICS_")}
+        dataset.update_tags(band, **tags)
+        if source.colorinterp[band - 1] == ColorInterp.palette:
+            dataset.write_colormap(band, source.colormap(band))
+
+
+def _compression(dtype: Any) -> dict[str, Any]:
+    predictor = 1
+    if np.issubdtype(dtype, np.integer):
+        predictor = 2
+    elif np.issubdtype(dtype, np.floating):
+        predictor = 3
+    return {"COMPRESS": "DEFLATE", "PREDICTOR": predictor, "NUM_THREADS": "ALL_CPUS"}
+
+
+def _convert(raster: Raster, temporary: str) -> None:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(raster.path) as source:
+        internal_mask = any(MaskFlags.per_dataset in flags for flags in source.mask_flag_enums)
+        options = _compression(np.result_type(*raster.dtypes)) | {"TILED": "YES", "BIGTIFF": "IF_SAFER"}
+        if source.overviews(1) and not internal_mask:
+            options["COPY_SRC_OVERVIEWS"] = "YES"
+        rasterio.shutil.copy(source, temporary, driver="GTiff", **options)
+
+
+def _pam_georeferenced(path: str) -> bool:
+    """Whether a sidecar .aux.xml holds the geotransform, which GDAL would then prefer to the file's own."""
+    try:
+        with open(path + ".aux.xml", encoding="utf-8", errors="replace") as sidecar:
+            return "<GeoTransform" in sidecar.read()
+    except OSError:
+        return False
+
+
+def _read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affine) -> None:
+    """Raise unless the file just written holds the bands, the size and the geotransform it should, to its last block."""
+    with rasterio.open(path) as dataset:
+        written = (dataset.count, (dataset.height, dataset.width))
+        if written != (raster.count, shape) or not dataset.transform.almost_equals(transform, 1e-9):
+            raise OutputError(
+                f"the file written has bands, shape {written} and geotransform {tuple(dataset.transform)[:6]} instead of "
+                f"{(raster.count, shape)} and {tuple(transform)[:6]}; please report this with gdalinfo of the target"
+            )
+    missing = truncated_block(path)
+    if missing:
+        raise OutputError(f"{missing} of the output was not written; is the disk full?")
+
+
+@contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """A temporary name beside ``path``, renamed to it if the block ends well and removed if it does not."""
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.georeg-", suffix=".tif", dir=folder)
+        os.close(handle)
+        os.chmod(temporary, 0o666 & ~_umask())
+        try:
+            yield temporary
+            _sync(temporary)
+            for suffix in SIDECARS:
+                if os.path.exists(temporary + suffix):
+                    os.replace(temporary + suffix, path + suffix)
+                elif os.path.exists(path + suffix):
+                    os.remove(path + suffix)  # it described the file that is replaced
+            os.replace(temporary, path)
+        finally:
+            for suffix in ("", *SIDECARS):
+                with suppress(FileNotFoundError):
+                    os.remove(temporary + suffix)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
+    except RasterioError as exc:
+        raise OutputError(
+            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full?); nothing was left under its name"
+        ) from exc
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: str) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _reason(exc: OSError) -> str:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk is full, free some space or choose another folder"
+    return (exc.strerror or str(exc)).lower()

@@ -1,0 +1,110 @@
+"""Tie points and fits as plain values for JSON, exact to the last bit, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import numpy as np
+
+from georeg.errors import InputError
+from georeg.fit import Candidate, Fit
+from georeg.models import from_dict
+from georeg.tie_points import Inputs, Status, TiePoints
+
+Value = TypeVar("Value")
+
+_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance")
+
+
+def points_to_dict(points: TiePoints) -> dict[str, Any]:
+    """Columns of numbers, and the reason of each rejection by name."""
+    return {
+        "inputs": asdict(points.inputs),
+        **{name: getattr(points, name) for name in _SCALARS},
+        "status": [Status(s).name.lower() for s in points.status],
+        **{name: getattr(points, name).tolist() for name in ("ref_xy", "tgt_xy", "cov", "score")},
+    }
+
+
+def points_from_dict(values: dict[str, Any]) -> TiePoints:
+    """The tie points that `points_to_dict` described.
+
+    Raises
+    ------
+    InputError
+        The values do not describe any.
+    """
+    return _reading("tie points", "match", _points, values)
+
+
+def fit_to_dict(fitted: Fit) -> dict[str, Any]:
+    """Model, candidates and roles, with the tie points."""
+    return {
+        "model": fitted.model.to_dict(),
+        "sigma_px": fitted.sigma_px,
+        "candidates": [asdict(c) for c in fitted.candidates],
+        "role": fitted.role.tolist(),
+        "tie_points": points_to_dict(fitted.points),
+    }
+
+
+def fit_from_dict(values: dict[str, Any]) -> Fit:
+    """The fit that `fit_to_dict` described.
+
+    Raises
+    ------
+    InputError
+        The values do not describe one.
+    """
+    return _reading("a fit", "fit", _fit, values)
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The object that JSON text holds.
+
+    Raises
+    ------
+    InputError
+        It holds none.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise InputError(f"not JSON ({exc}); give a file that georeg wrote") from exc
+    if not isinstance(values, dict):
+        raise InputError("JSON without an object at its top; give a file that georeg wrote")
+    return values
+
+
+def _points(values: dict[str, Any]) -> TiePoints:
+    inputs = values["inputs"]
+    bands = {name: tuple(inputs[name]) for name in ("ref_bands", "tgt_bands")}
+    return TiePoints(
+        ref_xy=np.array(values["ref_xy"], float),
+        tgt_xy=np.array(values["tgt_xy"], float),
+        cov=np.array(values["cov"], float),
+        score=np.array(values["score"], float),
+        status=np.array([Status[s.upper()] for s in values["status"]], np.uint8),
+        inputs=Inputs(**{**inputs, **bands}),
+        **{name: values[name] for name in _SCALARS},
+    )
+
+
+def _fit(values: dict[str, Any]) -> Fit:
+    return Fit(
+        points=_points(values["tie_points"]),
+        model=from_dict(values["model"]),
+        role=np.array(values["role"], np.uint8),
+        sigma_px=float(values["sigma_px"]),
+        candidates=tuple(Candidate(**c) for c in values["candidates"]),
+    )
+
+
+def _reading(what: str, verb: str, read: Callable[[dict[str, Any]], Value], values: dict[str, Any]) -> Value:
+    try:
+        return read(values)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise InputError(f"not {what} of georeg ({exc!r}); give the file that georeg {verb} wrote") from exc

@@ -1,0 +1,1 @@
+"""Arrays in, matches in pixels out: this room knows no file, CRS or thread."""

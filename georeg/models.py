@@ -1,0 +1,225 @@
+"""The corrections that georeg fits: target map xy -> corrected map xy, one direction only.
+
+Every model here adds a displacement that is a polynomial of the map coordinates, in centred and scaled
+coordinates since map northings would ruin the conditioning. Degree 0 is a translation, degree 1 an affine map.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from affine import Affine as AffineTransform
+from numpy.typing import ArrayLike, NDArray
+
+from georeg.errors import FitError, InputError
+
+FloatArray = NDArray[np.float64]
+
+
+class Model(Protocol):
+    """A correction: called with target map xy (N, 2) it returns corrected map xy (N, 2)."""
+
+    kind: ClassVar[str]
+
+    def __call__(self, tgt_xy: ArrayLike) -> FloatArray: ...
+    def inverse(self, ref_xy: ArrayLike) -> FloatArray: ...
+    @property
+    def affine(self) -> AffineTransform | None: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class PolynomialDisplacement:
+    """Displacement (reference − target) as a polynomial of ``(tgt_xy − origin_xy) / scale``."""
+
+    kind: ClassVar[str]
+    degree: ClassVar[int]
+
+    origin_xy: tuple[float, float]
+    """Centre of the coordinates, map units."""
+    scale: float
+    """Map units that count as one in the scaled coordinates."""
+    coefficients: FloatArray
+    """(n_terms, 2): displacement in x and y, map units, per term of `exponents`."""
+
+    def __post_init__(self) -> None:
+        coefficients = np.array(self.coefficients, float).reshape(len(self.exponents()), 2)
+        coefficients.flags.writeable = False
+        object.__setattr__(self, "coefficients", coefficients)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PolynomialDisplacement) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.origin_xy, self.scale, self.coefficients.tobytes()))
+
+    @classmethod
+    def exponents(cls) -> list[tuple[int, int]]:
+        """Powers of x and y of each term, lowest total degree first."""
+        return [(total - j, j) for total in range(cls.degree + 1) for j in range(total + 1)]
+
+    @classmethod
+    def n_terms(cls) -> int:
+        """Terms per axis, which is also the least number of tie points."""
+        return len(cls.exponents())
+
+    @classmethod
+    def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Weighted least squares.
+
+        Parameters
+        ----------
+        tgt_xy, ref_xy
+            (N, 2) map coordinates of the same features in the target and in the reference.
+        weights
+            (N,) inverse variances, any unit.
+
+        Raises
+        ------
+        FitError
+            Fewer points than terms, or points that do not span the plane.
+        """
+        tgt, ref = np.asarray(tgt_xy, float), np.asarray(ref_xy, float)
+        weight = np.ones(len(tgt)) if weights is None else np.asarray(weights, float)
+        usable = int((weight > 0).sum())
+        if usable < cls.n_terms():
+            raise FitError(
+                f"{usable} tie points for a model of kind {cls.kind}, which needs {cls.n_terms()}; "
+                "choose a simpler --model or lower --spacing-px"
+            )
+        origin = np.average(tgt, axis=0, weights=weight)
+        scale = float(np.sqrt(np.average(((tgt - origin) ** 2).sum(1), weights=weight))) or 1.0
+        root = np.sqrt(weight / weight.max())[:, None]
+        design = cls._design((tgt - origin) / scale)
+        coefficients, _, rank, _ = np.linalg.lstsq(design * root, (ref - tgt) * root, rcond=1e-10)
+        if rank < cls.n_terms():
+            raise FitError(
+                f"{usable} tie points that lie on too few lines for a model of kind {cls.kind} "
+                f"(rank {rank} of {cls.n_terms()}); choose a simpler --model"
+            )
+        return cls((float(origin[0]), float(origin[1])), scale, coefficients)
+
+    @classmethod
+    def _design(cls, uv: FloatArray) -> FloatArray:
+        return np.stack([uv[:, 0] ** i * uv[:, 1] ** j for i, j in cls.exponents()], axis=1)
+
+    def displacement(self, tgt_xy: ArrayLike) -> FloatArray:
+        """Displacement (reference − target) at target map xy, (N, 2) map units, +x east, +y north."""
+        tgt = np.asarray(tgt_xy, float).reshape(-1, 2)
+        return self._design((tgt - self.origin_xy) / self.scale) @ self.coefficients
+
+    def __call__(self, tgt_xy: ArrayLike) -> FloatArray:
+        """Corrected map xy of target map xy, (N, 2)."""
+        return np.asarray(tgt_xy, float).reshape(-1, 2) + self.displacement(tgt_xy)
+
+    def jacobian(self, tgt_xy: ArrayLike) -> FloatArray:
+        """(N, 2, 2) derivatives of corrected xy (rows) by target xy (columns)."""
+        uv = (np.asarray(tgt_xy, float).reshape(-1, 2) - self.origin_xy) / self.scale
+        u, v = uv.T
+        by_u = np.stack([i * u ** max(i - 1, 0) * v**j for i, j in self.exponents()], axis=1)
+        by_v = np.stack([j * u**i * v ** max(j - 1, 0) for i, j in self.exponents()], axis=1)
+        slopes = np.stack([by_u @ self.coefficients, by_v @ self.coefficients], axis=2) / self.scale
+        return np.asarray(slopes + np.eye(2))
+
+    def inverse(self, ref_xy: ArrayLike) -> FloatArray:
+        """Target map xy whose corrected xy is ``ref_xy``, by Newton's method, exact to 1e-9 of the scale.
+
+        Raises
+        ------
+        FitError
+            The model folds over there, so that no inverse exists.
+        """
+        ref = np.asarray(ref_xy, float).reshape(-1, 2)
+        tgt = ref - self.displacement(ref)
+        if self.degree == 0:
+            return tgt
+        for _ in range(50):
+            miss = ref - self(tgt)
+            if np.abs(miss).max(initial=0) <= 1e-9 * self.scale:
+                return tgt
+            tgt = tgt + np.linalg.solve(self.jacobian(tgt), miss[..., None])[..., 0]
+        raise FitError(
+            f"the {self.kind} model cannot be inverted {np.abs(miss).max():.3g} map units from where it was "
+            "fitted; choose a simpler --model"
+        )
+
+    @property
+    def affine(self) -> AffineTransform | None:
+        """The same as an affine map of map coordinates, or None where it is not one."""
+        if self.degree > 1:
+            return None
+        a = self.jacobian(np.array([self.origin_xy]))[0]
+        offset = self(np.array([self.origin_xy]))[0] - a @ self.origin_xy
+        return AffineTransform(a[0, 0], a[0, 1], offset[0], a[1, 0], a[1, 1], offset[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "kind": self.kind,
+            "origin_xy": list(self.origin_xy),
+            "scale": self.scale,
+            "exponents": [list(pair) for pair in self.exponents()],
+            "coefficients": self.coefficients.tolist(),
+        }
+
+
+class Translation(PolynomialDisplacement):
+    """One shift for the whole raster.
+
+    >>> import numpy as np
+    >>> tgt_xy = np.array([[0.0, 0.0], [100.0, 0.0]])
+    >>> Translation.fit(tgt_xy, tgt_xy + [5, -3])(np.array([[50.0, 50.0]])).tolist()
+    [[55.0, 47.0]]
+    """
+
+    kind, degree = "translation", 0
+
+
+class Affine(PolynomialDisplacement):
+    """Shift, rotation, two scales and shear."""
+
+    kind, degree = "affine", 1
+
+
+class Polynomial2(PolynomialDisplacement):
+    """Polynomial of the second degree."""
+
+    kind, degree = "polynomial2", 2
+
+
+class Polynomial3(PolynomialDisplacement):
+    """Polynomial of the third degree."""
+
+    kind, degree = "polynomial3", 3
+
+
+LADDER: dict[str, type[PolynomialDisplacement]] = {
+    model.kind: model for model in (Translation, Affine, Polynomial2, Polynomial3)
+}
+"""Every model by its kind, the simplest first."""
+
+
+def identity() -> Translation:
+    """The correction that moves nothing."""
+    return Translation((0.0, 0.0), 1.0, np.zeros((1, 2)))
+
+
+def from_dict(values: dict[str, Any]) -> PolynomialDisplacement:
+    """The model that `to_dict` described.
+
+    Raises
+    ------
+    InputError
+        The values do not describe a model of this version.
+    """
+    try:
+        model = LADDER[values["kind"]]
+        x, y = values["origin_xy"]
+        return model((float(x), float(y)), float(values["scale"]), np.asarray(values["coefficients"], float))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise InputError(
+            f"not a georeg model ({exc!r}); expected kind, one of {', '.join(LADDER)}, origin_xy, scale and "
+            "coefficients"
+        ) from exc

@@ -1,0 +1,61 @@
+"""Every option of georeg, once: Python, command line and panels are built from these fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ModelKind = Literal["auto", "translation", "affine", "polynomial2", "polynomial3"]
+KernelKind = Literal["auto", "nearest", "bilinear", "cubic"]
+
+
+def option(default: Any, doc: str) -> Any:
+    """A dataclass field that carries its own documentation."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """Which pixels of the two rasters are compared."""
+
+    ref_bands: tuple[int, ...] = option((1,), "band numbers of the reference to match, 1-based, such as 1 or 1,2,3")
+    tgt_bands: tuple[int, ...] = option((1,), "band numbers of the target to match, as many as of the reference")
+    ref_nodata: float | None = option(None, "pixel value of the reference to ignore, instead of its own mask")
+    tgt_nodata: float | None = option(None, "pixel value of the target to ignore, instead of its own mask")
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """How tie points are sought."""
+
+    window_px: int | None = option(None, "side of the matched windows in working pixels, even; by default chosen")
+    spacing_px: int | None = option(None, "distance of the windows in working pixels; by default from --max-points")
+    max_points: int = option(500, "about how many windows to try where --spacing-px is not given")
+    max_shift_m: float | None = option(None, "largest shift to look for, map units; by default half the overlap")
+    false_match_rate: float = option(0.01, "share of windows that do not correspond which may pass as tie points")
+    threads: int | None = option(None, "threads to use; by default every processor")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Which model is fitted."""
+
+    model: ModelKind = option("auto", "auto takes the simplest model that withheld points do not improve on")
+    seed: int = option(0, "seed of the random sampling; the same seed gives the same bytes")
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How the result is written."""
+
+    resample: bool = option(False, "put the result on the reference's grid instead of rewriting the geotransform")
+    resampling: KernelKind = option("auto", "interpolation: auto is nearest for classes, else cubic (B-spline)")
+    overwrite: bool = option(False, "replace the output file if it exists")
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """Limits that end the run with exit code 3 and no output when exceeded."""
+
+    max_ce90_px: float | None = option(None, "largest CE90 of the check points after correction, working pixels")
+    max_rmse_px: float | None = option(None, "largest RMSE of the check points after correction, working pixels")

@@ -1,0 +1,178 @@
+"""The ground that two rasters share, and the grid they are matched on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from pyproj import CRS
+from pyproj.aoi import AreaOfInterest
+from pyproj.database import query_utm_crs_info
+
+from georeg.errors import InputError, OverlapError
+from georeg.models import PolynomialDisplacement, identity
+from georeg.raster import Raster
+from georeg.warp import FloatArray, Placement, apply_transform
+
+_SIDE_POINTS = 21
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rasters and the grid on which they are compared."""
+
+    reference: Raster
+    target: Raster
+    crs: CRS
+    """Working CRS."""
+    grid: GeoBox
+    """Working grid over the whole reference; never read at once."""
+    gsd: float
+    """Working pixel size, map units."""
+
+    def reference_placement(self) -> Placement:
+        """Where the reference lies: as its georeferencing says."""
+        return Placement(self.reference, self.crs, identity())
+
+    def target_placement(self, model: PolynomialDisplacement) -> Placement:
+        """Where the target lies once ``model`` corrects it."""
+        return Placement(self.target, self.crs, model)
+
+    def overlap_px(self, model: PolynomialDisplacement, level: GeoBox) -> shapely.Geometry:
+        """The ground that both share once ``model`` corrects the target, in pixels of ``level``."""
+        ref = footprint(self.reference_placement())
+        tgt = footprint(self.target_placement(model))
+        shared = shapely.intersection(ref, tgt)
+        return shapely.transform(shared, lambda xy: apply_transform(~level.affine, xy))
+
+    def level(self, factor: int) -> GeoBox:
+        """The working grid with pixels ``factor`` times as large."""
+        shape = (max(1, self.grid.shape[0] // factor), max(1, self.grid.shape[1] // factor))
+        return GeoBox(shape, self.grid.affine * Affine.scale(factor), self.grid.crs)
+
+
+def pair_rasters(reference: Raster, target: Raster) -> Pair:
+    """Find the working CRS and grid of two rasters.
+
+    The CRS is the reference's where it is projected, else the UTM zone of the overlap. The grid is that of the coarser
+    raster where this is possible, so that its pixels need no interpolation.
+
+    Raises
+    ------
+    OverlapError
+        Their extents share no ground.
+    InputError
+        A georeferencing that cannot be projected.
+    """
+    crs = reference.crs if reference.crs.is_projected else _utm(reference, target)
+    places = [Placement(raster, crs, identity()) for raster in (reference, target)]
+    outlines = [footprint(place) for place in places]
+    shared = shapely.intersection(*outlines)
+    if shared.area <= 0:
+        gap = shapely.distance(*outlines)
+        raise OverlapError(
+            f"{reference.name} and {target.name} share no ground: their extents are {gap:.6g} {unit_name(crs)} apart; "
+            "check that they show the same place and that both CRSs are right"
+        )
+    ref_gsd, tgt_gsd = (_gsd(place, shared.centroid) for place in places)
+    grid = _grid(reference, target, crs, outlines[0], ref_gsd, tgt_gsd)
+    return Pair(reference, target, crs, grid, abs(grid.affine.determinant) ** 0.5)
+
+
+def unit_name(crs: CRS) -> str:
+    """Short name of the CRS's length unit: m, ft, …"""
+    name = crs.axis_info[0].unit_name if crs.axis_info else "unit"
+    return {"metre": "m", "meter": "m", "foot": "ft", "US survey foot": "ft"}.get(name, name)
+
+
+def footprint(place: Placement) -> shapely.Geometry:
+    """Outline of a raster's pixels in the working CRS.
+
+    Raises
+    ------
+    InputError
+        The outline cannot be projected to the working CRS.
+    """
+    height, width = place.raster.shape
+    t = np.linspace(0, 1, _SIDE_POINTS)[:-1]
+    zero, one = np.zeros_like(t), np.ones_like(t)
+    around = np.concatenate(
+        [np.stack(side, axis=1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))]
+    )
+    xy = place.to_xy(around * (width, height))
+    if not np.isfinite(xy).all():
+        raise InputError(
+            f"the extent of {place.raster.name} cannot be expressed in {place.crs.name}; check its geotransform "
+            f"{tuple(place.raster.transform)[:6]} and its CRS {place.raster.crs.name}"
+        )
+    return shapely.make_valid(shapely.Polygon(xy))
+
+
+def _utm(reference: Raster, target: Raster) -> CRS:
+    """UTM zone (or polar stereographic) of the centre of what two rasters share."""
+    wgs84 = CRS.from_epsg(4326)
+    outlines = [footprint(Placement(raster, wgs84, identity())) for raster in (reference, target)]
+    shared = shapely.intersection(*outlines)
+    lon, lat = (outlines[0] if shared.is_empty else shared).centroid.coords[0]
+    if abs(lat) > 84:
+        return CRS.from_epsg(32661 if lat > 0 else 32761)
+    found = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat), contains=False)
+    if not found:
+        raise InputError(
+            f"no UTM zone at longitude {lon:.4f}, latitude {lat:.4f}; check the geotransform of {reference.name}"
+        )
+    return CRS.from_epsg(found[0].code)
+
+
+def _gsd(place: Placement, at: shapely.Point) -> float:
+    px = place.to_px(np.array([[at.x, at.y]]))
+    around = place.to_xy(px + [[0, 0], [1, 0], [0, 1]])
+    return float(np.sqrt(abs(np.linalg.det(around[1:] - around[0]))))
+
+
+def _grid(
+    reference: Raster, target: Raster, crs: CRS, outline: shapely.Geometry, ref_gsd: float, tgt_gsd: float
+) -> GeoBox:
+    if reference.crs == crs and ref_gsd * 1.05 >= tgt_gsd:
+        return GeoBox(reference.shape, reference.transform, crs.to_wkt())
+    if target.crs == crs and tgt_gsd > ref_gsd:
+        base = target.transform
+    elif reference.crs == crs:
+        base = reference.transform * Affine.scale(tgt_gsd / ref_gsd)
+    else:
+        gsd = max(ref_gsd, tgt_gsd)
+        base = Affine(gsd, 0, outline.bounds[0], 0, -gsd, outline.bounds[3])
+    px = apply_transform(~base, shapely.get_coordinates(outline))
+    low, high = np.floor(px.min(axis=0)).astype(int), np.ceil(px.max(axis=0)).astype(int)
+    width, height = (int(n) for n in high - low)
+    return GeoBox((height, width), base * Affine.translation(int(low[0]), int(low[1])), crs.to_wkt())
+
+
+def nodes(overlap_px: shapely.Geometry, spacing_px: float, window_px: int) -> NDArray[np.intp]:
+    """Window centres (N, 2) (column, row) on a regular lattice, at least half a window inside the overlap's outline.
+
+    Where the overlap is too narrow for that, windows may reach over its outline by half.
+    """
+    for margin in (window_px / 2, window_px / 4):
+        area = shapely.buffer(overlap_px, -margin)
+        if area.is_empty:
+            continue
+        left, top, right, bottom = area.bounds
+        axes = [_lattice(low, high, spacing_px) for low, high in ((left, right), (top, bottom))]
+        x, y = (axis.ravel() for axis in np.meshgrid(*axes))
+        inside = shapely.contains_xy(shapely.buffer(area, 1.0), x, y)
+        if inside.any():
+            return np.rint(np.stack([x, y], axis=1)[inside]).astype(np.intp)
+    return np.zeros((0, 2), np.intp)
+
+
+def _lattice(low: float, high: float, spacing: float) -> FloatArray:
+    n = int((high - low) // spacing) + 1
+    slack = (high - low) - (n - 1) * spacing
+    return low + slack / 2 + spacing * np.arange(n)
+
+

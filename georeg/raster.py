@@ -1,0 +1,293 @@
+"""Open a raster lazily and read windows of it with their valid mask.
+
+The only place where georeg opens a raster for reading.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import DTypeLike, NDArray
+from pyproj import CRS
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window
+
+from georeg.errors import InputError
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What is known of a raster file without reading its pixels."""
+
+    path: str
+    """Path or GDAL name."""
+    driver: str
+    """GDAL's name of the format."""
+    crs: CRS
+    """Coordinate reference system."""
+    transform: Affine
+    """Pixel to map; (0, 0) is the outer corner of the first pixel."""
+    shape: tuple[int, int]
+    """(height, width) in pixels."""
+    dtypes: tuple[str, ...]
+    """Type of each band."""
+    nodata: float | None
+    """Nodata value in use: the file's own, or the one the user gave."""
+    nodata_given: bool
+    """True where the user's nodata value replaces the file's mask."""
+    alpha_bands: tuple[int, ...]
+    """1-based numbers of alpha bands."""
+    has_mask: bool
+    """False where the file declares every pixel valid."""
+    categorical: bool
+    """True where band 1 holds classes (it has a colour table)."""
+
+    @property
+    def count(self) -> int:
+        """Number of bands."""
+        return len(self.dtypes)
+
+    @property
+    def name(self) -> str:
+        """File name without its folder, for messages."""
+        return os.path.basename(self.path) or self.path
+
+
+def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) -> Raster:
+    """Describe the raster at ``path``.
+
+    Parameters
+    ----------
+    path
+        File or GDAL name.
+    nodata
+        Pixel value to take as nodata instead of the file's own mask.
+
+    Raises
+    ------
+    InputError
+        The file is absent, is not a raster, has no pixels, no CRS or no geotransform.
+    """
+    path = os.fspath(path)
+    with _dataset(path) as dataset:
+        _check_georeferenced(dataset, path)
+        flags = dataset.mask_flag_enums
+        return Raster(
+            path=path,
+            driver=dataset.driver,
+            crs=CRS.from_user_input(dataset.crs),
+            transform=dataset.transform,
+            shape=(dataset.height, dataset.width),
+            dtypes=tuple(dataset.dtypes),
+            nodata=dataset.nodata if nodata is None else nodata,
+            nodata_given=nodata is not None,
+            alpha_bands=tuple(
+                i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha
+            ),
+            has_mask=any(MaskFlags.all_valid not in f for f in flags),
+            categorical=ColorInterp.palette in dataset.colorinterp,
+        )
+
+
+def _dataset(path: str, **options: Any) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path, sharing=False, **options)
+    except RasterioIOError as exc:
+        if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
+            raise InputError(f"{path} does not exist; check the path") from exc
+        if os.path.isfile(path) and not os.access(path, os.R_OK):
+            raise InputError(f"no permission to read {path}; change its permissions or copy it") from exc
+        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else "unknown error"
+        raise InputError(
+            f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read"
+        ) from exc
+
+
+def _check_georeferenced(dataset: Any, path: str) -> None:
+    if dataset.count == 0:
+        names = ", ".join(dataset.subdatasets[:3])
+        hint = f"give one of its subdatasets, such as {names}" if names else "give a raster with bands"
+        raise InputError(f"{path} has 0 bands; {hint}")
+    if dataset.crs is None:
+        raise InputError(
+            f"{path} has no CRS (coordinate reference system); assign the right one, "
+            "for example with: gdal_edit.py -a_srs EPSG:32633 FILE"
+        )
+    transform = dataset.transform
+    if transform.is_identity or transform.determinant == 0:
+        kind = f"{len(dataset.gcps[0])} GCPs but no" if dataset.gcps[0] else "no"
+        raise InputError(
+            f"{path} has {kind} usable geotransform {tuple(transform)[:6]}; georeference it roughly first, "
+            "for example with gdal_translate -a_ullr or gdalwarp"
+        )
+
+
+class Reader:
+    """Reads windows of one raster from any thread, each thread with a handle of its own.
+
+    A context manager: leaving it closes every handle. Pickling keeps the description and drops the handles.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self.raster = raster
+        self._local = threading.local()
+        self._open: list[Any] = []
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Reader, (self.raster,))
+
+    def _handle(self, overviews: bool) -> Any:
+        key = "with_overviews" if overviews else "full"
+        handle = getattr(self._local, key, None)
+        if handle is None:
+            options = {} if overviews else {"OVERVIEW_LEVEL": "NONE"}
+            handle = _dataset(self.raster.path, **options)
+            setattr(self._local, key, handle)
+            self._open.append(handle)
+        return handle
+
+    def read(
+        self,
+        corner_px: tuple[int, int],
+        shape: tuple[int, int],
+        bands: Sequence[int],
+        *,
+        reduce: int = 1,
+        overviews: bool = False,
+        dtype: DTypeLike = np.float32,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read a window, averaged by a whole factor; what lies outside the raster comes back invalid.
+
+        Parameters
+        ----------
+        corner_px
+            (row, column) of the window's first pixel, counted in reduced pixels; may be negative.
+        shape
+            (height, width) in reduced pixels.
+        bands
+            1-based band numbers.
+        reduce
+            Each returned pixel is the mean of ``reduce`` × ``reduce`` pixels of the file.
+        overviews
+            Allow the file's overviews to stand in for the mean. They may be shifted by up to half of one of
+            their pixels, so this is for coarse searches only.
+        dtype
+            Type of the returned array; complex bands come back as magnitudes unless it is complex.
+
+        Returns
+        -------
+        data, valid
+            ``data`` (bands, height, width), zero where invalid; ``valid`` (height, width): every band valid.
+
+        Raises
+        ------
+        InputError
+            The pixels cannot be read.
+        """
+        data = np.zeros((len(bands), *shape), dtype)
+        valid = np.zeros(shape, bool)
+        height, width = (n // reduce for n in self.raster.shape)
+        top, left = max(corner_px[0], 0), max(corner_px[1], 0)
+        bottom, right = min(corner_px[0] + shape[0], height), min(corner_px[1] + shape[1], width)
+        if top >= bottom or left >= right:
+            return data, valid
+        inside = np.s_[top - corner_px[0] : bottom - corner_px[0], left - corner_px[1] : right - corner_px[1]]
+        window = Window(left * reduce, top * reduce, (right - left) * reduce, (bottom - top) * reduce)
+        values, mask = self._read_inside(window, (bottom - top, right - left), bands, reduce, overviews)
+        if np.iscomplexobj(values) and not np.issubdtype(np.dtype(dtype), np.complexfloating):
+            values = np.abs(values)
+        if np.issubdtype(values.dtype, np.inexact):
+            mask &= np.isfinite(values).all(axis=0)
+            values = np.where(mask, values, 0)
+        data[(slice(None), *inside)] = np.where(mask, values, 0)
+        valid[inside] = mask
+        return data, valid
+
+    def _read_inside(
+        self, window: Window, shape: tuple[int, int], bands: Sequence[int], reduce: int, overviews: bool
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        handle = self._handle(overviews and reduce > 1)
+        options: dict[str, Any] = {"window": window}
+        if reduce > 1:
+            options |= {"out_shape": (len(bands), *shape), "resampling": Resampling.average}
+        try:
+            with np.errstate(all="ignore"):
+                values = handle.read(list(bands), **options)
+                mask = self._valid(handle, values, bands, options)
+        except (RasterioError, rasterio.errors.WindowError, ValueError) as exc:
+            raise InputError(
+                f"{self.raster.path} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
+                f"columns {window.col_off}-{window.col_off + window.width} ({str(exc).splitlines()[0]}); "
+                "the file may be truncated or damaged: copy or download it again"
+            ) from exc
+        return values, mask
+
+    def _valid(
+        self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]
+    ) -> NDArray[np.bool_]:
+        if self.raster.nodata_given:
+            nodata = self.raster.nodata
+            assert nodata is not None
+            invalid = np.isnan(values) if math.isnan(nodata) else values == nodata
+            return np.asarray(~invalid.any(axis=0))
+        if not self.raster.has_mask:
+            return np.ones(values.shape[1:], bool)
+        mask = handle.read_masks(list(bands), **options)
+        return np.asarray((mask >= 128).all(axis=0))
+
+
+def check_bands(raster: Raster, bands: Sequence[int]) -> tuple[int, ...]:
+    """Return ``bands`` as a tuple once each is known to exist and to hold pixels rather than transparency.
+
+    Raises
+    ------
+    InputError
+        A band is absent or is the alpha band.
+    """
+    for band in bands:
+        if not 1 <= band <= raster.count:
+            raise InputError(f"{raster.path} has no band {band}; it has bands 1 to {raster.count}")
+        if band in raster.alpha_bands:
+            raise InputError(f"band {band} of {raster.path} is its alpha band; choose a band with an image")
+    if not bands:
+        raise InputError(f"no band of {raster.path} was chosen; give at least one number from 1")
+    return tuple(bands)
+
+
+def truncated_block(path: str) -> str | None:
+    """Name the first block of a GeoTIFF that lies beyond the end of its file, or None where all are there."""
+    size = os.path.getsize(path)
+    with _dataset(path) as dataset:
+        for band, (height, width) in zip(dataset.indexes, dataset.block_shapes, strict=True):
+            for y in range(math.ceil(dataset.height / height)):
+                for x in range(math.ceil(dataset.width / width)):
+                    with suppress(TypeError, ValueError):
+                        offset = int(dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band))
+                        length = int(dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band))
+                        if offset + length > size:
+                            return f"block row {y}, column {x} of band {band}"
+    return None

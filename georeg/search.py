@@ -1,0 +1,358 @@
+"""The search for tie points: coarse to fine, a block of windows at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from georeg.errors import InputError, OverlapError
+from georeg.execution import Progress, run_ordered, workers
+from georeg.fit import robust_fit
+from georeg.matching.coarse import coarse_shifts
+from georeg.matching.phase import Matches, coherence_weight, match_windows
+from georeg.models import LADDER, FloatArray, PolynomialDisplacement, Translation, identity
+from georeg.options import MatchOptions
+from georeg.overlap import Pair, nodes
+from georeg.raster import Reader
+from georeg.tie_points import Inputs, Status, TiePoints
+from georeg.warp import Placement, apply_transform, sample
+
+OVERVIEW_PX = 512
+"""The coarse search looks at overlaps no larger than this on a side."""
+BLOCK_PX = 1024
+"""Windows whose centres share a square of this side are read at once."""
+WINDOWS_PX = (128, 96, 64, 48, 32)
+"""Window sides to choose from: the largest that leaves room for `ENOUGH_WINDOWS`."""
+ENOUGH_WINDOWS = 80
+SPARSE_POINTS = 64
+"""Windows in each pass that only improves the prior."""
+CONTROLS = 200
+"""About how many windows that do not correspond are matched to learn what chance gives."""
+
+
+def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: Progress) -> TiePoints:
+    """Tie points of a pair at full resolution, the rejected ones too.
+
+    The overviews give candidate shifts, tiles decide between them; passes over ever finer levels improve the prior, and
+    the last pass matches every window through it.
+
+    Raises
+    ------
+    InputError, OverlapError
+        Options or pixels that cannot be used.
+    """
+    _check(options)
+    with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads) as executor:
+        search = _Search(pair, ref, tgt, names, options, executor, progress)
+        factor = search.overview_factor()
+        prior = search.best_shift(factor)
+        while factor > 1:
+            factor = max(1, factor // 4)
+            prior = search.improve(prior, factor)
+        return search.dense(search.improve(prior, 1))
+
+
+def _check(options: MatchOptions) -> None:
+    window = options.window_px
+    if window is not None and (window < 16 or window % 2):
+        raise InputError(f"--window-px is {window}; give an even number from 16")
+    for name in ("spacing_px", "max_points", "max_shift_m", "threads"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; give a number above 0")
+    if not 0 < options.false_match_rate < 1:
+        raise InputError(f"--false-match-rate is {options.false_match_rate}; give a number between 0 and 1")
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Windows to match that are read at once; picklable."""
+
+    ref: Reader
+    tgt: Reader
+    ref_place: Placement
+    tgt_place: Placement
+    bands: tuple[tuple[int, ...], tuple[int, ...]]
+    grid: GeoBox
+    centre_px: NDArray[np.intp]
+    control: NDArray[np.intp]
+    window_px: int
+    weight: FloatArray | None
+    overviews: bool
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a block gives: matches in map coordinates, the scores of its controls, and the coherence."""
+
+    ref_xy: FloatArray
+    tgt_xy: FloatArray
+    cov: FloatArray
+    matches: Matches
+    control_score: FloatArray
+    n_controls: int
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Two open rasters, and the passes of the search over them."""
+
+    pair: Pair
+    ref: Reader
+    tgt: Reader
+    names: Inputs
+    options: MatchOptions
+    executor: Executor
+    progress: Progress
+
+    def overview_factor(self) -> int:
+        """Power of two by which the overlap is reduced to `OVERVIEW_PX`."""
+        left, top, right, bottom = self.pair.overlap_px(identity(), self.pair.level(1)).bounds
+        return 2 ** max(0, math.ceil(math.log2(max(right - left, bottom - top, 1) / OVERVIEW_PX)))
+
+    def best_shift(self, factor: int) -> PolynomialDisplacement:
+        """The coarse shift that most tiles confirm, out of none at all and the likeliest of the overviews."""
+        self.progress("coarse", 0, 1)
+        shifts = [(0.0, 0.0), *self._overview_shifts(factor)]
+        tile_factor = max(1, factor // 4)
+        best, support = identity(), -1
+        for k, shift in enumerate(shifts):
+            prior = Translation((0.0, 0.0), 1.0, np.array([shift]))
+            points = self._tie_points(prior, tile_factor, SPARSE_POINTS // 2)
+            agreeing = _agreeing(points)
+            if agreeing > support:
+                best, support = prior, agreeing
+            self.progress("coarse", k + 1, len(shifts))
+        return best
+
+    def _overview_shifts(self, factor: int) -> list[tuple[float, float]]:
+        level = self.pair.level(factor)
+        left, top, right, bottom = self.pair.overlap_px(identity(), level).bounds
+        reach_x, reach_y = (right - left) / 2, (bottom - top) / 2
+        limit_px = math.inf
+        if self.options.max_shift_m is not None:
+            limit_px = self.options.max_shift_m / (self.pair.gsd * factor)
+            reach_x, reach_y = min(reach_x, limit_px), min(reach_y, limit_px)
+        grid = _window(level, (left - reach_x, top - reach_y), (right + reach_x, bottom + reach_y))
+        images = []
+        for reader, place, bands in self._sides(identity()):
+            patch = sample(reader, place, grid, bands, overviews=True)
+            if not patch.valid.any():
+                raise OverlapError(
+                    f"{reader.raster.name} has no valid pixel where the two rasters overlap ({bands=}); check its nodata "
+                    "value and mask, or give --ref-nodata / --tgt-nodata"
+                )
+            images += [patch.data, _informative(patch.data, patch.valid)]
+        shift_px, _ = coarse_shifts(images[0], images[1], images[2], images[3])
+        shift_px = shift_px[np.hypot(*shift_px.T) <= max(limit_px, 1)]
+        moves = -apply_transform((*grid.affine[:2], 0, *grid.affine[3:5], 0), shift_px)
+        return [(float(x), float(y)) for x, y in moves]
+
+    def improve(self, prior: PolynomialDisplacement, factor: int) -> PolynomialDisplacement:
+        """A better prior from few windows at one level; the same prior where they tell nothing."""
+        self.progress("refine", 0, 1)
+        points = self._tie_points(prior, factor, SPARSE_POINTS)
+        kept = points.subset(points.kept)
+        self.progress("refine", 1, 1)
+        for kind in ("affine", "translation"):
+            model = LADDER[kind]
+            if len(kept) >= 4 * model.n_terms():
+                better, inlier, _ = robust_fit(kept, model, seed=0)
+                if inlier.sum() >= max(4 * model.n_terms(), len(kept) / 3):
+                    return better
+        return prior
+
+    def dense(self, prior: PolynomialDisplacement) -> TiePoints:
+        """Tie points at full resolution, the rejected ones too."""
+        return self._tie_points(prior, 1, self.options.max_points, stage="match")
+
+    def _sides(
+        self, model: PolynomialDisplacement
+    ) -> tuple[tuple[Reader, Placement, tuple[int, ...]], tuple[Reader, Placement, tuple[int, ...]]]:
+        return (
+            (self.ref, self.pair.reference_placement(), self.names.ref_bands),
+            (self.tgt, self.pair.target_placement(model), self.names.tgt_bands),
+        )
+
+    def _tie_points(
+        self, prior: PolynomialDisplacement, factor: int, n_points: int, stage: str | None = None
+    ) -> TiePoints:
+        """Match about ``n_points`` windows at one level, twice: the second time weighted by measured coherence."""
+        level = self.pair.level(factor)
+        overlap = self.pair.overlap_px(prior, level)
+        window_px = self.options.window_px or _window_px(overlap.area)
+        spacing = max(math.sqrt(overlap.area / n_points), window_px / 2)
+        if stage and self.options.spacing_px:
+            spacing = self.options.spacing_px
+        centres = nodes(overlap, spacing, window_px)
+        if stage is None:
+            return self._measure(level, prior, centres, window_px, None, None)
+        few = centres[:: max(1, len(centres) // SPARSE_POINTS)]
+        weight = coherence_weight(self._coherence(level, prior, few, window_px))
+        return self._measure(level, prior, centres, window_px, weight, stage)
+
+    def _coherence(
+        self, level: GeoBox, prior: PolynomialDisplacement, centres: NDArray[np.intp], window_px: int
+    ) -> FloatArray:
+        total = np.zeros((window_px // 4 + 1, 3))
+        for measured in self._run(level, prior, centres, window_px, None):
+            total += measured.matches.coherence
+        return total
+
+    def _run(
+        self,
+        level: GeoBox,
+        prior: PolynomialDisplacement,
+        centres: NDArray[np.intp],
+        window_px: int,
+        weight: FloatArray | None,
+    ) -> Iterator[_Measured]:
+        (ref, ref_place, ref_bands), (tgt, tgt_place, tgt_bands) = self._sides(prior)
+        halo = window_px // 2 + window_px // 4 + 2
+        every = max(1, len(centres) // CONTROLS)
+        overviews = abs(level.affine.determinant) ** 0.5 > 1.5 * self.pair.gsd
+        tasks = (
+            _Block(
+                ref, tgt, ref_place, tgt_place, (ref_bands, tgt_bands),
+                _window(level, tuple(chosen.min(axis=0) - halo), tuple(chosen.max(axis=0) + halo)),
+                chosen - (chosen.min(axis=0) - halo),
+                np.arange(len(chosen)) % every == 0, window_px, weight, overviews,
+            )
+            for chosen in _blocks(centres)
+        )  # fmt: skip
+        return run_ordered(_match_block, tasks, self.executor)
+
+    def _measure(
+        self,
+        level: GeoBox,
+        prior: PolynomialDisplacement,
+        centres: NDArray[np.intp],
+        window_px: int,
+        weight: FloatArray | None,
+        stage: str | None,
+    ) -> TiePoints:
+        measured: list[_Measured] = []
+        done = 0
+        for block in self._run(level, prior, centres, window_px, weight):
+            measured.append(block)
+            done += len(block.ref_xy)
+            if stage:
+                self.progress(stage, done, len(centres))
+        return self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
+
+    def _collect(self, measured: list[_Measured], window_px: int, gsd: float) -> TiePoints:
+        def joined(part: Callable[[_Measured], NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
+            return np.concatenate([np.zeros((0, *shape)), *(part(m) for m in measured)])
+
+        control = joined(lambda m: m.control_score, ())
+        n_controls = sum(m.n_controls for m in measured)
+        score = joined(lambda m: m.matches.score, ())
+        status = joined(lambda m: m.matches.status, ()).astype(np.uint8)
+        least = _least_score(control, n_controls, self.options.false_match_rate)
+        status[(status == Status.KEPT) & (score < least)] = Status.WEAK_PEAK
+        return TiePoints(
+            ref_xy=joined(lambda m: m.ref_xy, (2,)),
+            tgt_xy=joined(lambda m: m.tgt_xy, (2,)),
+            cov=joined(lambda m: m.cov, (2, 2)),
+            score=score,
+            status=status,
+            inputs=self.names,
+            crs=self.pair.crs.to_wkt(),
+            gsd=gsd,
+            window_px=window_px,
+            search_px=window_px / 4,
+            chance=(float((control >= least).sum()) + 1) / (n_controls + 1),
+        )
+
+
+def _match_block(block: _Block) -> _Measured:
+    """Read the pixels of both rasters once and match every window in them."""
+    ref = sample(block.ref, block.ref_place, block.grid, block.bands[0], snap=True, overviews=block.overviews)
+    tgt = sample(block.tgt, block.tgt_place, block.grid, block.bands[1], snap=True, overviews=block.overviews)
+    ref_valid, tgt_valid = _informative(ref.data, ref.valid), _informative(tgt.data, tgt.valid)
+    images = (ref.data, ref_valid, tgt.data, tgt_valid)
+    matches = match_windows(*images, block.centre_px, window_px=block.window_px, weight=block.weight)
+    wrong = _elsewhere(block.centre_px, block.window_px)
+    asked = block.control & (np.abs(wrong - block.centre_px).max(axis=1) >= block.window_px)
+    control = match_windows(
+        *images, block.centre_px[asked], tgt_px=wrong[asked], window_px=block.window_px, weight=block.weight
+    )
+    ref_xy = apply_transform(ref.grid.affine, block.centre_px.astype(float))
+    tgt_xy = apply_transform(tgt.grid.affine, block.centre_px + matches.shift_px)
+    linear = np.array([*block.grid.affine[:2], *block.grid.affine[3:5]]).reshape(2, 2)
+    return _Measured(
+        ref_xy=ref_xy,
+        tgt_xy=block.tgt_place.model.inverse(tgt_xy),
+        cov=linear @ np.where(np.isfinite(matches.cov_px), matches.cov_px, 1e6) @ linear.T,
+        matches=matches,
+        control_score=control.score[control.status == Status.KEPT],
+        n_controls=int(np.isin(control.status, (Status.KEPT, Status.INCONSISTENT, Status.OUT_OF_RANGE)).sum()),
+    )
+
+
+def _elsewhere(centre_px: NDArray[np.intp], window_px: int) -> NDArray[np.intp]:
+    """For each window the centre of another one, as far as the list allows."""
+    return np.roll(centre_px, len(centre_px) // 2, axis=0)
+
+
+def _informative(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Valid pixels that are not part of an undeclared fill: a run of exact zeros in every band."""
+    zero = (np.abs(data) <= 1e-6 * np.abs(data).max(initial=1e-30)).all(axis=0)
+    if not zero.any():
+        return valid
+    kernel = np.ones((5, 5), np.uint8)
+    fill = cv2.dilate(cv2.erode(zero.astype(np.uint8), kernel), kernel)
+    return np.asarray(valid & (fill == 0))
+
+
+def _least_score(control: FloatArray, n_controls: int, false_match_rate: float) -> float:
+    """The score that no more than ``false_match_rate`` of the controls reach."""
+    if len(control) < 5:
+        return 0.3
+    allowed = false_match_rate * n_controls
+    ranked = np.sort(control)[::-1]
+    by_rank = float(ranked[min(int(allowed), len(ranked) - 1)])
+    # few controls say little of the tail: the normal one stands in for it
+    return max(by_rank, float(control.mean() + 2.3 * control.std())) + 1e-9
+
+
+def _agreeing(points: TiePoints) -> float:
+    """How many tie points agree on one affine model, or on a shift where they are few."""
+    kept = points.subset(points.kept)
+    if len(kept) < 3:
+        return float(len(kept)) / 2
+    _, inlier, _ = robust_fit(kept, Translation, seed=0)
+    return float(inlier.sum())
+
+
+def _blocks(centres: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Window centres by square of `BLOCK_PX`, row by row."""
+    square = centres // BLOCK_PX
+    order = np.lexsort((centres[:, 0], centres[:, 1], square[:, 0], square[:, 1]))
+    edges = np.flatnonzero(np.any(np.diff(square[order], axis=0), axis=1)) + 1
+    return [part for part in np.split(centres[order], edges) if len(part)]
+
+
+def _window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, float]) -> GeoBox:
+    """The part of a level between two corners (column, row); may reach outside."""
+    left, top = math.floor(low_px[0]), math.floor(low_px[1])
+    width, height = math.ceil(high_px[0]) - left, math.ceil(high_px[1]) - top
+    affine = level.affine * level.affine.translation(left, top)
+    return GeoBox((height, width), affine, level.crs)
+
+
+def _window_px(area_px: float) -> int:
+    for side in WINDOWS_PX:
+        if area_px / (side / 2) ** 2 >= ENOUGH_WINDOWS + 2 * math.sqrt(ENOUGH_WINDOWS):
+            return side
+    return WINDOWS_PX[-1]
+
+

@@ -1,0 +1,108 @@
+"""The tie points of a pair: the same features found in reference and target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+class Status(IntEnum):
+    """Whether a tie point is kept, or why it was rejected."""
+
+    KEPT = 0
+    MASKED = 1
+    """Too few valid pixels in a window."""
+    LOW_TEXTURE = 2
+    """A window without contrast."""
+    WEAK_PEAK = 3
+    """No better than windows that are known not to correspond."""
+    INCONSISTENT = 4
+    """Matching again around the match did not return to it."""
+    OUT_OF_RANGE = 5
+    """Found further away than the search reaches."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The two rasters that were compared, and which of their pixels."""
+
+    reference: str
+    """Path of the trusted raster."""
+    target: str
+    """Path of the raster to correct."""
+    ref_bands: tuple[int, ...] = (1,)
+    """1-based."""
+    tgt_bands: tuple[int, ...] = (1,)
+    """1-based."""
+    ref_nodata: float | None = None
+    """Given by the user; None for the file's own mask."""
+    tgt_nodata: float | None = None
+    """Given by the user; None for the file's own mask."""
+
+
+@dataclass(frozen=True, eq=False)
+class TiePoints:
+    """N tie points in the working CRS; rejected ones stay, with their reason."""
+
+    ref_xy: FloatArray
+    """(N, 2) map coordinates in the reference."""
+    tgt_xy: FloatArray
+    """(N, 2) map coordinates of the same features in the target, as its georeferencing has them."""
+    cov: FloatArray
+    """(N, 2, 2) covariance of ``ref_xy − tgt_xy``, map units squared."""
+    score: FloatArray
+    """(N,) 0 to 1."""
+    status: NDArray[np.uint8]
+    """(N,) a `Status` for each."""
+    inputs: Inputs
+    """Where they were measured."""
+    crs: str
+    """Working CRS as WKT."""
+    gsd: float
+    """Working pixel size, map units."""
+    window_px: int
+    """Side of the matched windows, working pixels."""
+    search_px: float
+    """Matches were sought this far from where they were expected, working pixels."""
+    chance: float
+    """Share of windows known not to correspond that passed the same tests."""
+
+    def __post_init__(self) -> None:
+        n = len(self.ref_xy)
+        shapes = {"ref_xy": (n, 2), "tgt_xy": (n, 2), "cov": (n, 2, 2), "score": (n,), "status": (n,)}
+        for name, shape in shapes.items():
+            array = np.array(getattr(self, name), np.uint8 if name == "status" else np.float64).reshape(shape)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.ref_xy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TiePoints) and all(
+            np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+        )
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """(N,) True where the tie point may be used."""
+        return np.asarray(self.status == Status.KEPT)
+
+    @property
+    def displacement(self) -> FloatArray:
+        """(N, 2) reference − target, map units, +x east, +y north."""
+        return np.asarray(self.ref_xy - self.tgt_xy)
+
+    def subset(self, chosen: NDArray[np.bool_]) -> TiePoints:
+        """Only the ``chosen`` (N,) tie points."""
+        arrays = {name: getattr(self, name)[chosen] for name in ("ref_xy", "tgt_xy", "cov", "score", "status")}
+        return replace(self, **arrays)
+
+    def counts(self) -> dict[str, int]:
+        """Number of points by status, only those that occur."""
+        return {s.name.lower(): int(n) for s in Status if (n := (self.status == s).sum())}
