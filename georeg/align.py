@@ -19,8 +19,9 @@ from georeg import __version__
 from georeg.accuracy import Accuracy, Verification, verify
 from georeg.errors import InputError, LimitError, MatchError
 from georeg.execution import Progress, run_ordered, silent, workers
+from georeg.files import check_output
 from georeg.fit import Fit, fit
-from georeg.geotiff import BLOCK_PX, check_output, copy_with_transform, write_blocks
+from georeg.geotiff import BLOCK_PX, copy_with_transform, write_blocks
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
 from georeg.models import PolynomialDisplacement
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
@@ -69,6 +70,22 @@ class Alignment:
     def displacement(self) -> tuple[float, float]:
         """Mean displacement (east, north) that the model applies at the check points, map units."""
         return (self.before.bias_x - self.after.bias_x, self.before.bias_y - self.after.bias_y)
+
+    def summary(self) -> str:
+        """What was found, with the numbers that prove it, in one sentence without its full stop."""
+        unit, gsd = unit_name(self.crs), self.after.gsd
+        east, north = self.displacement()
+        towards = f"{abs(east):.2f} {unit} {'east' if east >= 0 else 'west'}, "
+        towards += f"{abs(north):.2f} {unit} {'north' if north >= 0 else 'south'}"
+        rmse = [f"{a.rmse:.3g} {unit} ({a.rmse / gsd:.2g} px)" for a in (self.before, self.after)]
+        excluded = f", {self.after.n_excluded} more left out as mismatches" if self.after.n_excluded else ""
+        inputs = self.points.inputs
+        bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]
+        return (
+            f"displacement {towards} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
+            f"{self.after.ce90:.3g} {unit}, bias {self.after.bias_x:+.2g} {unit} E {self.after.bias_y:+.2g} {unit} N, on "
+            f"{self.after.n} check points{excluded}; band {bands[0]} of the reference, {bands[1]} of the target"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

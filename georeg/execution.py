@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
+from threadpoolctl import threadpool_limits
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -28,12 +29,13 @@ def available_threads() -> int:
 
 @contextmanager
 def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads; OpenCV's own pool is switched off while it lives so that the two do not fight."""
+    """A pool of threads; while it lives, the pools of OpenCV and BLAS are switched off so that they do not fight."""
     before = cv2.getNumThreads()
     pool = ThreadPoolExecutor(n_threads or available_threads(), thread_name_prefix="georeg")
     try:
         cv2.setNumThreads(1)
-        yield pool
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(before)

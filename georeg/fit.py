@@ -14,10 +14,18 @@ from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Tr
 from georeg.options import FitOptions
 from georeg.tie_points import TiePoints
 
-CONSENSUS_PX = 1.5
-"""Tie points this close to a hypothesis support it, working pixels."""
+STARTS_PX = (0.3, 1.5)
+"""Tie points this close to a hypothesis support it at the start of the fit, working pixels."""
+CLUTTER_PX = 1.0
+"""Least deviation of tie points that are near the model but not of it: clouds' parallax, changed edges."""
+MIN_SHARE = 0.2
+"""Fewer consistent tie points than this share are a coincidence."""
+RIVAL_SHARE = 0.5
+"""A second group of consistent tie points with this share of the first's support makes a fit ambiguous."""
 N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
+RELEVANT_PX = 0.01
+"""A gain below this in the withheld error is not worth a richer model, working pixels."""
 _HYPOTHESES = 500
 _ROUNDS = 50
 _FLOOR_PX = 0.01
@@ -97,6 +105,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
         )
     chosen, candidates = choose(points.subset(offered), block[offered], [LADDER[k] for k in kinds], options.seed)
     model, inlier, sigma_px = robust_fit(points.subset(offered), chosen, options.seed)
+    _refuse_rival(points.subset(offered), model, sigma_px, options.seed)
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
     role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
@@ -119,7 +128,7 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
 def choose(
     points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
 ) -> tuple[type[PolynomialDisplacement], tuple[Candidate, ...]]:
-    """The simplest model whose error on withheld blocks is within one standard error of the best.
+    """The simplest model whose error on withheld blocks is within one standard error, or `RELEVANT_PX`, of the best.
 
     All ``points`` must be kept. The standard error is that of the paired difference between blocks, since points of
     one block err together.
@@ -127,7 +136,10 @@ def choose(
     if len(models) == 1 or len(points) < 8:
         return models[0], (Candidate(models[0].kind, models[0].n_terms(), float("nan")),)
     error2 = np.stack([_withheld_error2(points, block, model, seed) for model in models])
-    cap = (3 * max(0.1, float(np.sqrt(np.median(error2, axis=1).min())))) ** 2
+    typical = float(np.median(error2, axis=1).min())
+    if not np.isfinite(typical):
+        return models[0], (Candidate(models[0].kind, models[0].n_terms(), float("nan")),)
+    cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
     loss = np.minimum(error2, cap)
     _, member = np.unique(block, return_inverse=True)
     per_block = np.stack([np.bincount(member, row) for row in loss])
@@ -139,7 +151,8 @@ def choose(
     for k, model in enumerate(models):
         difference = per_block[k] - per_block[best]
         error = float(difference.std()) * np.sqrt(len(difference))
-        if total[k] - total[best] <= error:
+        gain_px = candidates[k].cv_rmse_px - candidates[best].cv_rmse_px
+        if total[k] - total[best] <= error or gain_px <= RELEVANT_PX:
             return model, candidates
     return models[best], candidates
 
@@ -152,9 +165,10 @@ def _withheld_error2(
     error2 = np.full(len(points), np.inf)
     for k in np.unique(fold):
         rest = points.subset(fold != k)
-        if len(rest) < model.n_terms() + 1:
+        try:
+            fitted, _, _ = robust_fit(rest, model, seed)
+        except FitError:  # this model does not describe them: its withheld error stays infinite
             continue
-        fitted, _, _ = robust_fit(rest, model, seed)
         held = points.subset(fold == k)
         error2[fold == k] = ((held.ref_xy - fitted(held.tgt_xy)) ** 2).sum(axis=1) / points.gsd**2
     return error2
@@ -163,38 +177,89 @@ def _withheld_error2(
 def robust_fit(
     points: TiePoints, model: type[PolynomialDisplacement], seed: int
 ) -> tuple[PolynomialDisplacement, NDArray[np.bool_], float]:
-    """Fit by a mixture of consistent points (Gaussian) and mismatches (uniform over the search area).
+    """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
 
-    Started from the best of many hypotheses, then expectation-maximisation: each point weighs by the probability that
-    it is consistent, over its own variance plus an excess variance common to all.
+    Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
+    its probability over its own variance plus an excess variance common to all.
 
     Returns
     -------
     model, inlier, sigma_px
-        ``inlier`` (N,) is True where consistency is the likelier.
+        ``inlier`` (N,) is True where consistency is the likeliest.
     """
+    starts = [(_consensus(points, start_px, seed), start_px) for start_px in STARTS_PX]
+    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() > model.n_terms()]
+    likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
+    if likeliest is None:
+        raise FitError(
+            f"no {model.n_terms() + 1} of {len(points)} tie points agree on a model of kind {model.kind}; choose a simpler "
+            "--model, try other bands, or check that both rasters show the same ground"
+        )
+    return likeliest[1:]
+
+
+def _mixture(
+    points: TiePoints, model: type[PolynomialDisplacement], start: NDArray[np.bool_], start_px: float
+) -> tuple[float, PolynomialDisplacement, NDArray[np.bool_], float] | None:
+    """Log likelihood, model, inliers and excess deviation where expectation-maximisation ends; None if in nothing."""
     own = np.trace(points.cov, axis1=1, axis2=2) / 2 / points.gsd**2
+    usable = np.isfinite(own)
+    own = np.where(usable, own, 1e6)
     area = (2 * points.search_px + 1) ** 2
-    weight = _consensus(points, seed).astype(float)
-    excess, share = CONSENSUS_PX**2 / 2, 0.5
-    fitted = None
+    weight = (start & usable).astype(float)
+    excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
+    fitted, likelihood = None, -np.inf
     for _ in range(_ROUNDS):
-        variance = own + excess
-        usable = np.isfinite(own)
-        fitted = model.fit(points.tgt_xy, points.ref_xy, np.where(usable, weight / np.where(usable, variance, 1), 0))
+        if (weight > 0.5).sum() <= model.n_terms():
+            return None
+        fitted = model.fit(points.tgt_xy, points.ref_xy, weight / (own + excess))
         error2 = ((points.ref_xy - fitted(points.tgt_xy)) ** 2).sum(axis=1) / points.gsd**2
-        inlying = np.where(usable, share * np.exp(-error2 / 2 / variance) / (2 * np.pi * variance), 0)
-        weight = inlying / (inlying + (1 - share) / area)
-        share = float(np.clip(weight.mean(), 0.01, 0.99))
-        spread = float((weight * np.where(usable, error2 / 2 - own, 0)).sum() / max(weight.sum(), 1e-9))
-        previous, excess = excess, max(spread, _FLOOR_PX**2)
-        if abs(previous - excess) < 1e-4 * excess:
+        clutter = own + max(CLUTTER_PX**2, 9 * excess)
+        density = np.stack([_normal(error2, own + excess), _normal(error2, clutter), np.full(len(own), 1 / area)])
+        joint = shares[:, None] * density
+        member = joint / joint.sum(axis=0)
+        weight = member[0] * usable
+        shares = np.clip(member.mean(axis=1), 0.01, None)
+        shares /= shares.sum()
+        excess = max(float((weight * (error2 / 2 - own)).sum() / max(weight.sum(), 1e-9)), _FLOOR_PX**2)
+        previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
+        if abs(likelihood - previous) < 1e-6 * abs(likelihood):
             break
-    assert fitted is not None
-    return fitted, weight > 0.5, float(np.sqrt(excess))
+    inlier = weight > 0.5
+    if fitted is None or inlier.sum() <= max(model.n_terms(), MIN_SHARE * len(points)):
+        return None
+    return likelihood, fitted, inlier, float(np.sqrt(excess))
 
 
-def _consensus(points: TiePoints, seed: int) -> NDArray[np.bool_]:
+def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
+    """Density of a radial error under a circular normal distribution."""
+    return np.asarray(np.exp(-error2 / 2 / variance) / (2 * np.pi * variance))
+
+
+def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float, seed: int) -> None:
+    """Raise where a second group of tie points agrees on another model about as well as the first on its own."""
+    near_px = 3 * max(sigma_px, 0.1)
+
+    def support(model: PolynomialDisplacement, of: TiePoints) -> NDArray[np.bool_]:
+        return np.asarray(np.hypot(*(of.ref_xy - model(of.tgt_xy)).T) <= near_px * points.gsd)
+
+    first = support(fitted, points)
+    rest = points.subset(~first)
+    if len(rest) < max(8, RIVAL_SHARE * first.sum()):
+        return
+    rival, _, _ = robust_fit(rest, Translation, seed)
+    second = support(rival, rest)
+    if second.sum() >= max(8, RIVAL_SHARE * first.sum()):
+        moves = [(np.median(p.displacement[s], axis=0) / points.gsd) for p, s in ((points, first), (rest, second))]
+        apart = float(np.hypot(*(moves[0] - moves[1])))
+        raise FitError(
+            f"refused as ambiguous: {int(first.sum())} tie points agree on one displacement, near ({moves[0][0]:+.2f}, "
+            f"{moves[0][1]:+.2f}) px, and {int(second.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
+            f"{apart:.2g} px apart; if clouds or ice move, mask them as nodata in one of the rasters and align again"
+        )
+
+
+def _consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.bool_]:
     """The points that support the best of many sampled hypotheses: affine, or a shift where points are few."""
     tgt, displacement = points.tgt_xy, points.displacement / points.gsd
     uv = (tgt - tgt.mean(axis=0)) / max(float(np.abs(tgt - tgt.mean(axis=0)).max()), 1e-9)
@@ -210,6 +275,6 @@ def _consensus(points: TiePoints, seed: int) -> NDArray[np.bool_]:
             affine = np.linalg.solve(corners[spread], displacement[triples[spread]])
             hypotheses = np.concatenate([hypotheses, affine])
     error2 = ((design @ hypotheses - displacement) ** 2).sum(axis=2)
-    support = np.maximum(0, 1 - error2 / CONSENSUS_PX**2).sum(axis=1)
-    best = error2[support.argmax()] < CONSENSUS_PX**2
+    support = np.maximum(0, 1 - error2 / tolerance_px**2).sum(axis=1)
+    best = error2[support.argmax()] < tolerance_px**2
     return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))

@@ -1,17 +1,13 @@
 """Write GeoTIFFs whole or not at all.
 
-The only place where georeg opens a raster for writing. Output is made under a temporary name beside its destination and
-renamed once it has been read back.
+The only place where georeg opens a raster for writing. Output gets its name once it has been read back.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,36 +17,13 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from georeg.errors import InputError, OutputError
+from georeg.files import SIDECARS, replacing
 from georeg.raster import Raster, truncated_block
 
-SIDECARS = (".ovr", ".msk", ".msk.ovr", ".aux.xml")
 BLOCK_PX = 512
-
-
-def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
-    """Make sure that ``path`` can be written without losing anything.
-
-    Raises
-    ------
-    OutputError
-        It is an input, or exists while ``overwrite`` is off, or its folder is absent or not writable.
-    """
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise OutputError(f"the folder {folder} does not exist; create it or choose another output")
-    if os.path.isdir(path):
-        raise OutputError(f"{path} is a folder; give the name of a file")
-    for name in inputs:
-        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
-            raise OutputError(f"{path} is an input as well; choose another output, inputs are never changed")
-    if os.path.exists(path) and not overwrite:
-        raise OutputError(f"{path} exists; choose another output or give --overwrite")
-    if not os.access(folder, os.W_OK):
-        raise OutputError(f"no permission to write in {folder}; choose another folder")
 
 
 def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
@@ -66,7 +39,7 @@ def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
     OutputError
         The copy cannot be written.
     """
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         if raster.driver == "GTiff" and os.path.isfile(raster.path) and not _pam_georeferenced(raster.path):
             missing = truncated_block(raster.path)
             if missing:
@@ -113,7 +86,7 @@ def write_blocks(
         "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **_compression(dtype),
     }  # fmt: skip
     with (
-        _replacing(path) as temporary,
+        replacing(path) as temporary,
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(raster.path) as source,
     ):
@@ -191,49 +164,3 @@ def _read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Aff
     missing = truncated_block(path)
     if missing:
         raise OutputError(f"{missing} of the output was not written; is the disk full?")
-
-
-@contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """A temporary name beside ``path``, renamed to it if the block ends well and removed if it does not."""
-    folder, name = os.path.split(os.path.abspath(path))
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.georeg-", suffix=".tif", dir=folder)
-        os.close(handle)
-        os.chmod(temporary, 0o666 & ~_umask())
-        try:
-            yield temporary
-            _sync(temporary)
-            for suffix in SIDECARS:
-                if os.path.exists(temporary + suffix):
-                    os.replace(temporary + suffix, path + suffix)
-                elif os.path.exists(path + suffix):
-                    os.remove(path + suffix)  # it described the file that is replaced
-            os.replace(temporary, path)
-        finally:
-            for suffix in ("", *SIDECARS):
-                with suppress(FileNotFoundError):
-                    os.remove(temporary + suffix)
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
-    except RasterioError as exc:
-        raise OutputError(
-            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full?); nothing was left under its name"
-        ) from exc
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync(path: str) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
-
-
-def _reason(exc: OSError) -> str:
-    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "the disk is full, free some space or choose another folder"
-    return (exc.strerror or str(exc)).lower()

@@ -137,15 +137,16 @@ def _check_georeferenced(dataset: Any, path: str) -> None:
 
 
 class Reader:
-    """Reads windows of one raster from any thread, each thread with a handle of its own.
+    """Reads windows of one raster from any thread.
 
-    A context manager: leaving it closes every handle. Pickling keeps the description and drops the handles.
+    All threads share one handle and take turns, so that a block of the file is decoded once for all windows that touch it
+    rather than once a thread. A context manager: leaving it closes the handle. Pickling keeps the description alone.
     """
 
     def __init__(self, raster: Raster) -> None:
         self.raster = raster
-        self._local = threading.local()
-        self._open: list[Any] = []
+        self._lock = threading.Lock()
+        self._open: dict[bool, Any] = {}
 
     def __enter__(self) -> Reader:
         return self
@@ -153,22 +154,18 @@ class Reader:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._open:
-            self._open.pop().close()
-        self._local = threading.local()
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Reader, (self.raster,))
 
     def _handle(self, overviews: bool) -> Any:
-        key = "with_overviews" if overviews else "full"
-        handle = getattr(self._local, key, None)
-        if handle is None:
+        if overviews not in self._open:
             options = {} if overviews else {"OVERVIEW_LEVEL": "NONE"}
-            handle = _dataset(self.raster.path, **options)
-            setattr(self._local, key, handle)
-            self._open.append(handle)
-        return handle
+            self._open[overviews] = _dataset(self.raster.path, **options)
+        return self._open[overviews]
 
     def read(
         self,
@@ -230,12 +227,12 @@ class Reader:
     def _read_inside(
         self, window: Window, shape: tuple[int, int], bands: Sequence[int], reduce: int, overviews: bool
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        handle = self._handle(overviews and reduce > 1)
         options: dict[str, Any] = {"window": window}
         if reduce > 1:
             options |= {"out_shape": (len(bands), *shape), "resampling": Resampling.average}
         try:
-            with np.errstate(all="ignore"):
+            with self._lock:
+                handle = self._handle(overviews and reduce > 1)
                 values = handle.read(list(bands), **options)
                 mask = self._valid(handle, values, bands, options)
         except (RasterioError, rasterio.errors.WindowError, ValueError) as exc:

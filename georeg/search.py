@@ -32,6 +32,8 @@ BLOCK_PX = 1024
 WINDOWS_PX = (128, 96, 64, 48, 32)
 """Window sides to choose from: the largest that leaves room for `ENOUGH_WINDOWS`."""
 ENOUGH_WINDOWS = 80
+CONFIRMING = 10
+"""A coarse shift on which this many tiles agree, and half of those that match at all, needs no rival."""
 SPARSE_POINTS = 64
 """Windows in each pass that only improves the prior."""
 CONTROLS = 200
@@ -56,8 +58,8 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
         prior = search.best_shift(factor)
         while factor > 1:
             factor = max(1, factor // 4)
-            prior = search.improve(prior, factor)
-        return search.dense(search.improve(prior, 1))
+            prior, _ = search.improve(prior, factor)
+        return search.dense(*search.improve(prior, 1))
 
 
 def _check(options: MatchOptions) -> None:
@@ -119,19 +121,23 @@ class _Search:
         return 2 ** max(0, math.ceil(math.log2(max(right - left, bottom - top, 1) / OVERVIEW_PX)))
 
     def best_shift(self, factor: int) -> PolynomialDisplacement:
-        """The coarse shift that most tiles confirm, out of none at all and the likeliest of the overviews."""
+        """The coarse shift that tiles confirm: none at all, else the likeliest of the overviews."""
         self.progress("coarse", 0, 1)
-        shifts = [(0.0, 0.0), *self._overview_shifts(factor)]
-        tile_factor = max(1, factor // 4)
         best, support = identity(), -1
-        for k, shift in enumerate(shifts):
+        for shift in self._candidate_shifts(factor):
             prior = Translation((0.0, 0.0), 1.0, np.array([shift]))
-            points = self._tie_points(prior, tile_factor, SPARSE_POINTS // 2)
+            points, _ = self._pass(prior, max(1, factor // 4), SPARSE_POINTS // 2)
             agreeing = _agreeing(points)
             if agreeing > support:
                 best, support = prior, agreeing
-            self.progress("coarse", k + 1, len(shifts))
+            if agreeing >= max(CONFIRMING, points.kept.sum() / 2):
+                break
+        self.progress("coarse", 1, 1)
         return best
+
+    def _candidate_shifts(self, factor: int) -> Iterator[tuple[float, float]]:
+        yield 0.0, 0.0
+        yield from self._overview_shifts(factor)
 
     def _overview_shifts(self, factor: int) -> list[tuple[float, float]]:
         level = self.pair.level(factor)
@@ -156,23 +162,27 @@ class _Search:
         moves = -apply_transform((*grid.affine[:2], 0, *grid.affine[3:5], 0), shift_px)
         return [(float(x), float(y)) for x, y in moves]
 
-    def improve(self, prior: PolynomialDisplacement, factor: int) -> PolynomialDisplacement:
-        """A better prior from few windows at one level; the same prior where they tell nothing."""
+    def improve(
+        self, prior: PolynomialDisplacement, factor: int
+    ) -> tuple[PolynomialDisplacement, FloatArray | None]:
+        """A better prior from few windows at one level, or the same where they tell nothing, and the spectral weight."""
         self.progress("refine", 0, 1)
-        points = self._tie_points(prior, factor, SPARSE_POINTS)
+        points, coherence = self._pass(prior, factor, SPARSE_POINTS)
         kept = points.subset(points.kept)
+        weight = coherence_weight(coherence)
         self.progress("refine", 1, 1)
         for kind in ("affine", "translation"):
             model = LADDER[kind]
             if len(kept) >= 4 * model.n_terms():
                 better, inlier, _ = robust_fit(kept, model, seed=0)
                 if inlier.sum() >= max(4 * model.n_terms(), len(kept) / 3):
-                    return better
-        return prior
+                    return better, weight
+        return prior, weight
 
-    def dense(self, prior: PolynomialDisplacement) -> TiePoints:
+    def dense(self, prior: PolynomialDisplacement, weight: FloatArray | None) -> TiePoints:
         """Tie points at full resolution, the rejected ones too."""
-        return self._tie_points(prior, 1, self.options.max_points, stage="match")
+        points, _ = self._pass(prior, 1, self.options.max_points, weight, "match")
+        return points
 
     def _sides(
         self, model: PolynomialDisplacement
@@ -182,10 +192,15 @@ class _Search:
             (self.tgt, self.pair.target_placement(model), self.names.tgt_bands),
         )
 
-    def _tie_points(
-        self, prior: PolynomialDisplacement, factor: int, n_points: int, stage: str | None = None
-    ) -> TiePoints:
-        """Match about ``n_points`` windows at one level, twice: the second time weighted by measured coherence."""
+    def _pass(
+        self,
+        prior: PolynomialDisplacement,
+        factor: int,
+        n_points: int,
+        weight: FloatArray | None = None,
+        stage: str | None = None,
+    ) -> tuple[TiePoints, FloatArray]:
+        """Match about ``n_points`` windows at one level; their summed coherence comes too."""
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
         window_px = self.options.window_px or _window_px(overlap.area)
@@ -193,19 +208,15 @@ class _Search:
         if stage and self.options.spacing_px:
             spacing = self.options.spacing_px
         centres = nodes(overlap, spacing, window_px)
-        if stage is None:
-            return self._measure(level, prior, centres, window_px, None, None)
-        few = centres[:: max(1, len(centres) // SPARSE_POINTS)]
-        weight = coherence_weight(self._coherence(level, prior, few, window_px))
-        return self._measure(level, prior, centres, window_px, weight, stage)
-
-    def _coherence(
-        self, level: GeoBox, prior: PolynomialDisplacement, centres: NDArray[np.intp], window_px: int
-    ) -> FloatArray:
-        total = np.zeros((window_px // 4 + 1, 3))
-        for measured in self._run(level, prior, centres, window_px, None):
-            total += measured.matches.coherence
-        return total
+        measured: list[_Measured] = []
+        done = 0
+        for block in self._run(level, prior, centres, window_px, weight):
+            measured.append(block)
+            done += len(block.ref_xy)
+            if stage:
+                self.progress(stage, done, len(centres))
+        coherence = sum((m.matches.coherence for m in measured), np.zeros((window_px // 4 + 1, 3)))
+        return self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5), coherence
 
     def _run(
         self,
@@ -229,24 +240,6 @@ class _Search:
             for chosen in _blocks(centres)
         )  # fmt: skip
         return run_ordered(_match_block, tasks, self.executor)
-
-    def _measure(
-        self,
-        level: GeoBox,
-        prior: PolynomialDisplacement,
-        centres: NDArray[np.intp],
-        window_px: int,
-        weight: FloatArray | None,
-        stage: str | None,
-    ) -> TiePoints:
-        measured: list[_Measured] = []
-        done = 0
-        for block in self._run(level, prior, centres, window_px, weight):
-            measured.append(block)
-            done += len(block.ref_xy)
-            if stage:
-                self.progress(stage, done, len(centres))
-        return self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
 
     def _collect(self, measured: list[_Measured], window_px: int, gsd: float) -> TiePoints:
         def joined(part: Callable[[_Measured], NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -275,8 +268,8 @@ class _Search:
 
 def _match_block(block: _Block) -> _Measured:
     """Read the pixels of both rasters once and match every window in them."""
-    ref = sample(block.ref, block.ref_place, block.grid, block.bands[0], snap=True, overviews=block.overviews)
-    tgt = sample(block.tgt, block.tgt_place, block.grid, block.bands[1], snap=True, overviews=block.overviews)
+    ref = sample(block.ref, block.ref_place, block.grid, block.bands[0], snap_px=block.window_px, overviews=block.overviews)
+    tgt = sample(block.tgt, block.tgt_place, block.grid, block.bands[1], snap_px=block.window_px, overviews=block.overviews)
     ref_valid, tgt_valid = _informative(ref.data, ref.valid), _informative(tgt.data, tgt.valid)
     images = (ref.data, ref_valid, tgt.data, tgt_valid)
     matches = match_windows(*images, block.centre_px, window_px=block.window_px, weight=block.weight)
@@ -285,12 +278,10 @@ def _match_block(block: _Block) -> _Measured:
     control = match_windows(
         *images, block.centre_px[asked], tgt_px=wrong[asked], window_px=block.window_px, weight=block.weight
     )
-    ref_xy = apply_transform(ref.grid.affine, block.centre_px.astype(float))
-    tgt_xy = apply_transform(tgt.grid.affine, block.centre_px + matches.shift_px)
     linear = np.array([*block.grid.affine[:2], *block.grid.affine[3:5]]).reshape(2, 2)
     return _Measured(
-        ref_xy=ref_xy,
-        tgt_xy=block.tgt_place.model.inverse(tgt_xy),
+        ref_xy=ref.xy(block.centre_px.astype(float)),
+        tgt_xy=block.tgt_place.model.inverse(tgt.xy(block.centre_px + matches.shift_px)),
         cov=linear @ np.where(np.isfinite(matches.cov_px), matches.cov_px, 1e6) @ linear.T,
         matches=matches,
         control_score=control.score[control.status == Status.KEPT],

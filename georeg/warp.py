@@ -25,6 +25,10 @@ Kernel = Literal["nearest", "bilinear", "cubic"]
 
 MAP_ERROR_PX = 0.002
 """Largest error of the interpolated inverse map, source pixels."""
+SNAP_DISTORTION_PX = 0.1
+"""Whole pixels stand for a grid's where they distort a window by less than this."""
+SNAP_DRIFT_PX = 2.0
+"""And where they drift by less than this over the patch."""
 TRANSFORM_ERROR_PX = 0.01
 """Largest error of a geotransform that stands for CRS and model together, pixels."""
 
@@ -70,14 +74,26 @@ class Placement:
 
 @dataclass(frozen=True)
 class Patch:
-    """Pixels sampled on a grid."""
+    """Pixels of a raster on, or nearly on, a grid."""
 
     data: NDArray[Any]
     """(bands, height, width); finite everywhere, meaningful where valid."""
     valid: NDArray[np.bool_]
     """(height, width)"""
     grid: GeoBox
-    """The grid on which the pixels really lie."""
+    """The grid that was asked for."""
+    placement: Placement
+    """Where the raster lies."""
+    whole_px: tuple[int, int, int] | None = None
+    """None where the pixels were interpolated onto the grid; else they are the raster's own, averaged by the third
+    number, from the (column, row) of the first two."""
+
+    def xy(self, px: FloatArray) -> FloatArray:
+        """Exact corrected working xy of pixel coordinates (column, row) of this patch, (N, 2)."""
+        if self.whole_px is None:
+            return apply_transform(self.grid.affine, px)
+        col, row, reduce = self.whole_px
+        return self.placement.to_xy((px + (col, row)) * reduce)
 
 
 def pixel_map(placement: Placement, grid: GeoBox) -> FloatArray:
@@ -136,7 +152,7 @@ def sample(
     bands: Sequence[int],
     *,
     kernel: Kernel = "cubic",
-    snap: bool = False,
+    snap_px: float | None = None,
     overviews: bool = False,
     dtype: DTypeLike = np.float32,
 ) -> Patch:
@@ -150,21 +166,36 @@ def sample(
         In the working CRS.
     kernel
         ``cubic`` is the interpolating cubic B-spline, which moves nothing: its bias is below 0.001 px.
-    snap
-        Where the grid and the raster's own pixels differ by a shift alone, return whole pixels of the raster
-        without interpolating; the returned patch then lies on its own grid, up to half a pixel off ``grid``.
+    snap_px
+        Where the grid and the raster's own pixels differ by little but a shift, return whole pixels of the raster
+        without interpolating, up to half a pixel off ``grid``: `Patch.xy` says where they lie. Little is a distortion of
+        `SNAP_DISTORTION_PX` over this many pixels; None never does so.
     overviews
-        As for `Reader.read`.
+        As for `Reader.read`; whole pixels may then also be means of several.
     dtype
         Type to compute in.
     """
     src_px = pixel_map(placement, grid)
-    coarsening = _coarsening(src_px)
-    if snap and abs(coarsening - 1) < 1e-3:
-        shift_px = src_px - _centres(grid.shape)
-        if np.ptp(shift_px, axis=(1, 2)).max() < 2 * MAP_ERROR_PX:
-            return _read_whole_pixels(reader, grid, bands, shift_px.mean(axis=(1, 2)), dtype)
-    return _interpolate(reader, grid, bands, src_px, coarsening, kernel, overviews, dtype)
+    if snap_px is not None:
+        whole = _whole_pixels(src_px, snap_px, overviews)
+        if whole is not None:
+            col, row, reduce = whole
+            data, valid = reader.read((row, col), grid.shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
+            return Patch(data, valid, grid, placement, whole)
+    data, valid = _interpolate(reader, grid.shape, bands, src_px, kernel, overviews, dtype)
+    return Patch(data, valid, grid, placement)
+
+
+def _whole_pixels(src_px: FloatArray, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
+    """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
+    _, height, width = src_px.shape
+    reduce = max(1, round(_coarsening(src_px))) if averaged else 1
+    shift_px = src_px / reduce - _centres((height, width))
+    distortion = np.ptp(shift_px, axis=(1, 2)).max() / max(height, width)
+    if distortion * snap_px > SNAP_DISTORTION_PX or np.ptp(shift_px, axis=(1, 2)).max() > SNAP_DRIFT_PX:
+        return None
+    col, row = np.rint(shift_px.mean(axis=(1, 2))).astype(int)
+    return int(col), int(row), reduce
 
 
 def _centres(shape: tuple[int, int]) -> FloatArray:
@@ -182,25 +213,16 @@ def _coarsening(src_px: FloatArray) -> float:
     return float(np.sqrt(area / max((height - 1) * (width - 1), 1)))
 
 
-def _read_whole_pixels(
-    reader: Reader, grid: GeoBox, bands: Sequence[int], shift_px: FloatArray, dtype: DTypeLike
-) -> Patch:
-    whole = np.rint(shift_px).astype(int)
-    data, valid = reader.read((int(whole[1]), int(whole[0])), grid.shape, bands, dtype=dtype)
-    moved = grid.translate_pix(*(whole - shift_px))
-    return Patch(data, valid, moved)
-
-
 def _interpolate(
     reader: Reader,
-    grid: GeoBox,
+    out_shape: tuple[int, int],
     bands: Sequence[int],
     src_px: FloatArray,
-    coarsening: float,
     kernel: Kernel,
     overviews: bool,
     dtype: DTypeLike,
-) -> Patch:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    coarsening = _coarsening(src_px)
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
     reduce = 1 if kernel == "nearest" else max(1, int(coarsening / 2))
     remaining = coarsening / reduce
@@ -213,13 +235,12 @@ def _interpolate(
     low, high = np.clip(low, -halo, extent + halo), np.clip(high, -halo, extent + halo)
     shape = (int(high[1] - low[1]), int(high[0] - low[0]))
     if min(shape) <= 2 * halo:
-        empty = np.zeros((len(bands), *grid.shape), dtype)
-        return Patch(empty, np.zeros(grid.shape, bool), grid)
+        return np.zeros((len(bands), *out_shape), dtype), np.zeros(out_shape, bool)
     corner = (int(low[1]), int(low[0]))
     data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
     at = np.stack([position[1] - low[1], position[0] - low[0]])
     sampled = np.stack([_resample(_fill(band, valid), at, kernel, sigma_px) for band in data])
-    return Patch(sampled, _valid_at(valid, at, kernel), grid)
+    return sampled, _valid_at(valid, at)
 
 
 def _fill(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
@@ -239,7 +260,7 @@ def _resample(band: NDArray[Any], at: FloatArray, kernel: Kernel, sigma_px: floa
     return np.asarray(ndimage.map_coordinates(band, at, order=order, prefilter=False, mode="mirror"))
 
 
-def _valid_at(valid: NDArray[np.bool_], at: FloatArray, kernel: Kernel) -> NDArray[np.bool_]:
+def _valid_at(valid: NDArray[np.bool_], at: FloatArray) -> NDArray[np.bool_]:
     rows, cols = np.rint(at).astype(np.intp)
     inside = (rows >= 0) & (rows < valid.shape[0]) & (cols >= 0) & (cols < valid.shape[1])
     return np.asarray(inside & valid[rows.clip(0, valid.shape[0] - 1), cols.clip(0, valid.shape[1] - 1)])

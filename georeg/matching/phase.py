@@ -20,8 +20,8 @@ FloatArray = NDArray[np.float64]
 
 MIN_VALID = 0.5
 """Least share of valid pixels in a window."""
-_HANN_CORRELATION = 1.944**2
-"""Sum of squared correlations of neighbouring frequencies under a Hann taper, in two dimensions."""
+_HANN_CORRELATION = 1.944
+
 _BATCH = 32
 _SETTLED_PX = 0.75
 _PASSES = 3

@@ -1,0 +1,130 @@
+"""The command line: a face without logic, built from the options' own fields."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import os
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import georeg
+from georeg.errors import GeoregError
+from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+
+DESCRIPTION = "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
+EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you set was exceeded"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        # what the verbs need takes half a second to import: not for --help
+        verbs = importlib.import_module("georeg.verbs")
+        getattr(verbs, arguments.verb)(arguments)
+    except GeoregError as exc:
+        print(f"georeg: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print("georeg: interrupted; nothing was written", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output has gone: it has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("georeg", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"georeg {georeg.__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    verb = _verb(verbs, "align", "align one raster to another: match, fit, assess and apply")
+    _two_rasters(verb)
+    _output(verb, "the corrected target, a GeoTIFF")
+    verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
+    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions)
+
+    verb = _verb(verbs, "match", "measure tie points between two rasters")
+    _two_rasters(verb)
+    _output(verb, "the tie points, JSON")
+    _options(verb, InputOptions, MatchOptions)
+    verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
+    verb = _verb(verbs, "fit", "fit a correction to tie points")
+    verb.add_argument("points", metavar="POINTS", help="file from georeg match")
+    _output(verb, "the fit, JSON")
+    _options(verb, FitOptions)
+    verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
+    verb = _verb(verbs, "assess", "measure how well two rasters agree, or prove a fit; changes no raster")
+    verb.add_argument("inputs", nargs="+", metavar="INPUT", help="REFERENCE and TARGET, or one file from georeg fit")
+    _output(verb, "the result, JSON", required=False)
+    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions)
+    verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
+    verb = _verb(verbs, "apply", "write a corrected raster from a result")
+    verb.add_argument("result", metavar="RESULT", help="file from georeg assess, or from georeg align --json")
+    verb.add_argument("target", nargs="?", metavar="TARGET", help="another raster of the same acquisition to correct")
+    _output(verb, "the corrected raster, a GeoTIFF")
+    _options(verb, WriteOptions)
+    return parser
+
+
+def _verb(verbs: Any, name: str, doc: str) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=doc, description=doc[0].upper() + doc[1:] + ".", epilog=EPILOG)
+    verb.set_defaults(verb=name)
+    verb.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    verb.add_argument("--quiet", action="store_true", help="no progress")
+    return verb
+
+
+def _two_rasters(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("reference", metavar="REFERENCE", help="the trusted raster")
+    verb.add_argument("target", metavar="TARGET", help="the raster to correct")
+
+
+def _output(verb: argparse.ArgumentParser, doc: str, *, required: bool = True) -> None:
+    verb.add_argument("-o", "--output", metavar="FILE", required=required, help=doc)
+
+
+def _options(verb: argparse.ArgumentParser, *groups: type[Any]) -> None:
+    for group in groups:
+        section = verb.add_argument_group((group.__doc__ or "").rstrip("."))
+        types_of = typing.get_type_hints(group)
+        for field in dataclasses.fields(group):
+            section.add_argument(f"--{field.name.replace('_', '-')}", **_argument(field, types_of[field.name]))
+
+
+def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
+    doc = field.metadata["doc"]
+    if kind is bool:
+        return {"action": "store_true", "help": doc}
+    if typing.get_origin(kind) is types.UnionType:
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+    values: dict[str, Any] = {"default": field.default, "help": doc}
+    if field.default is not None:
+        shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        values["help"] = f"{doc} (default {shown})"
+    if typing.get_origin(kind) is typing.Literal:
+        return values | {"choices": typing.get_args(kind)}
+    if typing.get_origin(kind) is tuple:
+        return values | {"type": _integers, "metavar": "N,N"}
+    return values | {"type": kind, "metavar": "N" if kind is int else "X"}
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,2,3") from exc
+
+
+if __name__ == "__main__":
+    sys.exit(main())

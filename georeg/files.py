@@ -1,0 +1,96 @@
+"""Write a file whole or not at all: under a temporary name beside its destination, renamed once it is complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from rasterio.errors import RasterioError
+
+from georeg.errors import OutputError
+
+SIDECARS = (".ovr", ".msk", ".msk.ovr", ".aux.xml")
+"""Files that may stand beside a GeoTIFF and belong to it."""
+
+
+def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
+    """Make sure that ``path`` can be written without losing anything.
+
+    Raises
+    ------
+    OutputError
+        It is an input, or exists while ``overwrite`` is off, or its folder is absent or not writable.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise OutputError(f"the folder {folder} does not exist; create it or choose another output")
+    if os.path.isdir(path):
+        raise OutputError(f"{path} is a folder; give the name of a file")
+    for name in inputs:
+        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
+            raise OutputError(f"{path} is an input as well; choose another output, inputs are never changed")
+    if os.path.exists(path) and not overwrite:
+        raise OutputError(f"{path} exists; choose another output or give --overwrite")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"no permission to write in {folder}; choose another folder")
+
+
+def write_bytes(content: bytes, path: str) -> None:
+    """Write a whole file.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """A temporary name beside ``path``, renamed to it if the block ends well and removed if it does not."""
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.georeg-", suffix=os.path.splitext(name)[1], dir=folder)
+        os.close(handle)
+        os.chmod(temporary, 0o666 & ~_umask())
+        try:
+            yield temporary
+            _sync(temporary)
+            for suffix in SIDECARS:
+                if os.path.exists(temporary + suffix):
+                    os.replace(temporary + suffix, path + suffix)
+                elif os.path.exists(path + suffix):
+                    os.remove(path + suffix)  # it described the file that is replaced
+            os.replace(temporary, path)
+        finally:
+            for suffix in ("", *SIDECARS):
+                with suppress(FileNotFoundError):
+                    os.remove(temporary + suffix)
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
+    except RasterioError as exc:
+        raise OutputError(
+            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full?); nothing was left under its name"
+        ) from exc
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: str) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _reason(exc: OSError) -> str:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "the disk is full, free some space or choose another folder"
+    return (exc.strerror or str(exc)).lower()

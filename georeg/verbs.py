@@ -1,0 +1,154 @@
+"""What each verb of the command line does with its parsed arguments."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+import georeg
+from georeg.errors import InputError
+from georeg.execution import Progress, silent
+from georeg.files import check_output, write_bytes
+from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
+from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.report.checkerboard import draw_checkerboard
+
+HOW = {
+    "geotransform": "geotransform rewritten, pixels untouched",
+    "resampled": "resampled onto the reference's grid",
+}
+
+
+def align(arguments: argparse.Namespace) -> None:
+    writing = _chosen(arguments, WriteOptions)
+    check_output(arguments.output, (arguments.reference, arguments.target), overwrite=writing.overwrite)
+    with _progress(arguments) as progress:
+        alignment = georeg.align(
+            arguments.reference,
+            arguments.target,
+            inputs=_chosen(arguments, InputOptions),
+            matching=_chosen(arguments, MatchOptions),
+            fitting=_chosen(arguments, FitOptions),
+            limits=_chosen(arguments, LimitOptions),
+            progress=progress,
+        )
+        how = georeg.apply(alignment, arguments.output, writing, progress=progress)
+    if arguments.picture:
+        draw_checkerboard(alignment, arguments.picture)
+    _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
+
+
+def match(arguments: argparse.Namespace) -> None:
+    with _progress(arguments) as progress:
+        points = georeg.match(
+            arguments.reference,
+            arguments.target,
+            inputs=_chosen(arguments, InputOptions),
+            matching=_chosen(arguments, MatchOptions),
+            progress=progress,
+        )
+    counts = ", ".join(f"{n} {reason}" for reason, n in points.counts().items())
+    _save(arguments, points_to_dict(points), f"{arguments.output}: {counts}; windows of {points.window_px} px")
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    fitted = georeg.fit(points_from_dict(_load(arguments.points)), _chosen(arguments, FitOptions))
+    doc = f"{arguments.output}: {fitted.model.kind} model, scatter {fitted.sigma_px:.3f} px; not yet proven, run georeg assess"
+    _save(arguments, fit_to_dict(fitted), doc)
+
+
+def assess(arguments: argparse.Namespace) -> None:
+    limits = _chosen(arguments, LimitOptions)
+    if len(arguments.inputs) == 1:
+        alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)
+    elif len(arguments.inputs) == 2:
+        with _progress(arguments) as progress:
+            alignment = georeg.align(
+                *arguments.inputs,
+                inputs=_chosen(arguments, InputOptions),
+                matching=_chosen(arguments, MatchOptions),
+                fitting=_chosen(arguments, FitOptions),
+                limits=limits,
+                progress=progress,
+            )
+    else:
+        raise InputError(f"assess takes two rasters or one fit, {len(arguments.inputs)} inputs were given")
+    sentence = f"{os.path.basename(alignment.points.inputs.target)}: {alignment.summary()}; nothing was changed"
+    if arguments.output:
+        _save(arguments, alignment.to_dict(), sentence)
+    else:
+        _show(arguments, alignment, sentence)
+
+
+def apply(arguments: argparse.Namespace) -> None:
+    alignment = georeg.Alignment.from_dict(_load(arguments.result))
+    with _progress(arguments) as progress:
+        how = georeg.apply(
+            alignment, arguments.output, _chosen(arguments, WriteOptions), target=arguments.target, progress=progress
+        )
+    _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
+
+
+def _show(arguments: argparse.Namespace, alignment: georeg.Alignment, sentence: str) -> None:
+    print(alignment.to_json() if arguments.json else sentence)
+
+
+def _load(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return parse_json(file.read())
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}; check the path") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path} is not text; give a JSON file that georeg wrote") from exc
+
+
+def _save(arguments: argparse.Namespace, values: dict[str, Any], sentence: str) -> None:
+    text = json.dumps(values, indent=1)
+    check_output(arguments.output, (), overwrite=arguments.overwrite)
+    write_bytes((text + "\n").encode(), arguments.output)
+    print(text if arguments.json else sentence)
+
+
+def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
+    return group(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(group)})
+
+
+def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:
+    return nullcontext(silent) if arguments.quiet else _Bar()
+
+
+class _Bar(AbstractContextManager[Progress]):
+    """A progress bar on standard error: alive on a terminal, one line for each stage in a log."""
+
+    def __enter__(self) -> Progress:
+        console = Console(stderr=True)
+        self._live = console.is_terminal
+        self._bar = RichProgress(
+            TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TimeRemainingColumn(), console=console, disable=not self._live,
+        )  # fmt: skip
+        self._stages: dict[str, Any] = {}
+        self._bar.start()
+        return self._update
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _update(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._stages:
+            self._stages[stage] = self._bar.add_task(stage, total=total)
+        self._bar.update(self._stages[stage], completed=done, total=total)
+        if not self._live and done >= total:
+            print(f"georeg: {stage} {done}/{total}", file=sys.stderr)
+
+
