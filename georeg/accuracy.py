@@ -118,4 +118,4 @@ def log10_binomial_tail(k: int, n: int, p: float) -> float:
     if k <= 0:
         return 0.0
     tail = special.bdtrc(k - 1, n, p)
-    return float(np.log10(tail)) if tail > 0 else float(-300.0)
+    return float(np.log10(tail)) if tail > 0 else -300.0

@@ -35,6 +35,7 @@ Value = TypeVar("Value")
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
 
+
 @dataclass(frozen=True, eq=False)
 class Alignment:
     """A fitted correction that its check points have confirmed."""
@@ -238,9 +239,7 @@ def apply(
     return "resampled"
 
 
-def _resample(
-    placement: Placement, reference: Raster, path: str, options: WriteOptions, progress: Progress
-) -> None:
+def _resample(placement: Placement, reference: Raster, path: str, options: WriteOptions, progress: Progress) -> None:
     raster = placement.raster
     kernel: Kernel = "nearest" if raster.categorical else "cubic"
     if options.resampling != "auto":

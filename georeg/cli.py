@@ -16,7 +16,9 @@ import georeg
 from georeg.errors import GeoregError
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 
-DESCRIPTION = "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
+DESCRIPTION = (
+    "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
+)
 EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you set was exceeded"
 
 
@@ -78,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _verb(verbs: Any, name: str, doc: str) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(name, help=doc, description=doc[0].upper() + doc[1:] + ".", epilog=EPILOG)
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name, help=doc, description=doc[0].upper() + doc[1:] + ".", epilog=EPILOG
+    )
     verb.set_defaults(verb=name)
     verb.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
     verb.add_argument("--quiet", action="store_true", help="no progress")

@@ -146,7 +146,8 @@ def choose(
     total = loss.sum(axis=1)
     best = int(total.argmin())
     candidates = tuple(
-        Candidate(model.kind, model.n_terms(), float(np.sqrt(row.mean()))) for model, row in zip(models, loss, strict=True)
+        Candidate(model.kind, model.n_terms(), float(np.sqrt(row.mean())))
+        for model, row in zip(models, loss, strict=True)
     )
     for k, model in enumerate(models):
         difference = per_block[k] - per_block[best]

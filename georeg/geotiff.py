@@ -43,7 +43,9 @@ def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
         if raster.driver == "GTiff" and os.path.isfile(raster.path) and not _pam_georeferenced(raster.path):
             missing = truncated_block(raster.path)
             if missing:
-                raise InputError(f"{raster.path} is truncated: {missing} lies beyond its end; copy or download it again")
+                raise InputError(
+                    f"{raster.path} is truncated: {missing} lies beyond its end; copy or download it again"
+                )
             shutil.copyfile(raster.path, temporary)
             for suffix in SIDECARS:
                 if os.path.exists(raster.path + suffix):
@@ -82,7 +84,7 @@ def write_blocks(
     dtype = np.result_type(*raster.dtypes)
     profile = {
         "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": raster.nodata,
-        "height": grid.shape[0], "width": grid.shape[1], "transform": grid.affine, "crs": grid.crs.to_wkt(),
+        "height": grid.shape[0], "width": grid.shape[1], "transform": grid.affine, "crs": str(grid.crs),
         "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **_compression(dtype),
     }  # fmt: skip
     with (
@@ -100,9 +102,7 @@ def write_blocks(
         _read_back(temporary, raster, (grid.shape[0], grid.shape[1]), grid.affine)
 
 
-def _encode(
-    data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None
-) -> NDArray[Any]:
+def _encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
     """Values in the file's type: rounded and clamped, never equal to nodata where valid."""
     fill = 0 if nodata is None else nodata
     if np.issubdtype(dtype, np.integer):

@@ -14,9 +14,9 @@ from pyproj.aoi import AreaOfInterest
 from pyproj.database import query_utm_crs_info
 
 from georeg.errors import InputError, OverlapError
-from georeg.models import PolynomialDisplacement, identity
+from georeg.models import FloatArray, PolynomialDisplacement, identity
 from georeg.raster import Raster
-from georeg.warp import FloatArray, Placement, apply_transform
+from georeg.warp import Placement, apply_transform
 
 _SIDE_POINTS = 21
 
@@ -100,9 +100,7 @@ def footprint(place: Placement) -> shapely.Geometry:
     height, width = place.raster.shape
     t = np.linspace(0, 1, _SIDE_POINTS)[:-1]
     zero, one = np.zeros_like(t), np.ones_like(t)
-    around = np.concatenate(
-        [np.stack(side, axis=1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))]
-    )
+    around = np.concatenate([np.stack(side, axis=1) for side in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
     xy = place.to_xy(around * (width, height))
     if not np.isfinite(xy).all():
         raise InputError(
@@ -166,13 +164,11 @@ def nodes(overlap_px: shapely.Geometry, spacing_px: float, window_px: int) -> ND
         x, y = (axis.ravel() for axis in np.meshgrid(*axes))
         inside = shapely.contains_xy(shapely.buffer(area, 1.0), x, y)
         if inside.any():
-            return np.rint(np.stack([x, y], axis=1)[inside]).astype(np.intp)
+            return np.asarray(np.rint(np.stack([x, y], axis=1)[inside]), np.intp)
     return np.zeros((0, 2), np.intp)
 
 
 def _lattice(low: float, high: float, spacing: float) -> FloatArray:
     n = int((high - low) // spacing) + 1
     slack = (high - low) - (n - 1) * spacing
-    return low + slack / 2 + spacing * np.arange(n)
-
-
+    return np.asarray(low + slack / 2 + spacing * np.arange(n), float)

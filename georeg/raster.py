@@ -93,9 +93,7 @@ def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) ->
             dtypes=tuple(dataset.dtypes),
             nodata=dataset.nodata if nodata is None else nodata,
             nodata_given=nodata is not None,
-            alpha_bands=tuple(
-                i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha
-            ),
+            alpha_bands=tuple(i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha),
             has_mask=any(MaskFlags.all_valid not in f for f in flags),
             categorical=ColorInterp.palette in dataset.colorinterp,
         )
@@ -112,9 +110,7 @@ def _dataset(path: str, **options: Any) -> Any:
         if os.path.isfile(path) and not os.access(path, os.R_OK):
             raise InputError(f"no permission to read {path}; change its permissions or copy it") from exc
         reason = str(exc).strip().splitlines()[0] if str(exc).strip() else "unknown error"
-        raise InputError(
-            f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read"
-        ) from exc
+        raise InputError(f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read") from exc
 
 
 def _check_georeferenced(dataset: Any, path: str) -> None:

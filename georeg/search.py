@@ -118,12 +118,13 @@ class _Search:
     def overview_factor(self) -> int:
         """Power of two by which the overlap is reduced to `OVERVIEW_PX`."""
         left, top, right, bottom = self.pair.overlap_px(identity(), self.pair.level(1)).bounds
-        return 2 ** max(0, math.ceil(math.log2(max(right - left, bottom - top, 1) / OVERVIEW_PX)))
+        return 1 << max(0, math.ceil(math.log2(max(right - left, bottom - top, 1) / OVERVIEW_PX)))
 
     def best_shift(self, factor: int) -> PolynomialDisplacement:
         """The coarse shift that tiles confirm: none at all, else the likeliest of the overviews."""
         self.progress("coarse", 0, 1)
-        best, support = identity(), -1
+        best: PolynomialDisplacement = identity()
+        support = -1.0
         for shift in self._candidate_shifts(factor):
             prior = Translation((0.0, 0.0), 1.0, np.array([shift]))
             points, _ = self._pass(prior, max(1, factor // 4), SPARSE_POINTS // 2)
@@ -162,9 +163,7 @@ class _Search:
         moves = -apply_transform((*grid.affine[:2], 0, *grid.affine[3:5], 0), shift_px)
         return [(float(x), float(y)) for x, y in moves]
 
-    def improve(
-        self, prior: PolynomialDisplacement, factor: int
-    ) -> tuple[PolynomialDisplacement, FloatArray | None]:
+    def improve(self, prior: PolynomialDisplacement, factor: int) -> tuple[PolynomialDisplacement, FloatArray | None]:
         """A better prior from few windows at one level, or the same where they tell nothing, and the spectral weight."""
         self.progress("refine", 0, 1)
         points, coherence = self._pass(prior, factor, SPARSE_POINTS)
@@ -268,8 +267,12 @@ class _Search:
 
 def _match_block(block: _Block) -> _Measured:
     """Read the pixels of both rasters once and match every window in them."""
-    ref = sample(block.ref, block.ref_place, block.grid, block.bands[0], snap_px=block.window_px, overviews=block.overviews)
-    tgt = sample(block.tgt, block.tgt_place, block.grid, block.bands[1], snap_px=block.window_px, overviews=block.overviews)
+    ref = sample(
+        block.ref, block.ref_place, block.grid, block.bands[0], snap_px=block.window_px, overviews=block.overviews
+    )
+    tgt = sample(
+        block.tgt, block.tgt_place, block.grid, block.bands[1], snap_px=block.window_px, overviews=block.overviews
+    )
     ref_valid, tgt_valid = _informative(ref.data, ref.valid), _informative(tgt.data, tgt.valid)
     images = (ref.data, ref_valid, tgt.data, tgt_valid)
     matches = match_windows(*images, block.centre_px, window_px=block.window_px, weight=block.weight)
@@ -345,5 +348,3 @@ def _window_px(area_px: float) -> int:
         if area_px / (side / 2) ** 2 >= ENOUGH_WINDOWS + 2 * math.sqrt(ENOUGH_WINDOWS):
             return side
     return WINDOWS_PX[-1]
-
-

@@ -150,5 +150,3 @@ class _Bar(AbstractContextManager[Progress]):
         self._bar.update(self._stages[stage], completed=done, total=total)
         if not self._live and done >= total:
             print(f"georeg: {stage} {done}/{total}", file=sys.stderr)
-
-

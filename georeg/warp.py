@@ -43,13 +43,13 @@ def transform_xy(xy: FloatArray, src: CRS, dst: CRS) -> FloatArray:
     """(N, 2) map coordinates in ``dst`` of (N, 2) map coordinates in ``src``; exact where they are equal."""
     if src == dst:
         return xy
-    return np.stack(transformer(src.to_wkt(), dst.to_wkt()).transform(xy[:, 0], xy[:, 1]), axis=1)
+    return np.stack(transformer(src.to_wkt(), dst.to_wkt()).transform(xy[:, 0], xy[:, 1]), axis=1).astype(float)
 
 
 def apply_transform(transform: Any, xy: FloatArray) -> FloatArray:
     """An affine transform of (N, 2) coordinates."""
     a = np.array(transform[:6], float).reshape(2, 3)
-    return xy @ a[:, :2].T + a[:, 2]
+    return np.asarray(xy @ a[:, :2].T + a[:, 2])
 
 
 @dataclass(frozen=True)
@@ -96,33 +96,54 @@ class Patch:
         return self.placement.to_xy((px + (col, row)) * reduce)
 
 
-def pixel_map(placement: Placement, grid: GeoBox) -> FloatArray:
-    """Source pixel coordinates of the centre of every pixel of ``grid``.
+@dataclass(frozen=True)
+class _Lattice:
+    """Exact source pixel coordinates at some nodes of a grid, close enough to interpolate between."""
 
-    Evaluated exactly on a lattice that is halved until interpolating between its nodes is exact to
-    `MAP_ERROR_PX`.
+    rows: FloatArray
+    """(n,) grid pixel coordinates."""
+    cols: FloatArray
+    """(m,) grid pixel coordinates."""
+    src_px: FloatArray
+    """(2, n, m): source column and row."""
 
-    Returns
-    -------
-    src_px
-        (2, height, width): column and row.
-    """
+    def coarsening(self) -> float:
+        """Source pixels per grid pixel."""
+        across = (self.src_px[:, :, -1] - self.src_px[:, :, 0]).mean(axis=1) / self.cols[-1]
+        down = (self.src_px[:, -1] - self.src_px[:, 0]).mean(axis=1) / self.rows[-1]
+        return float(np.sqrt(abs(across[0] * down[1] - across[1] * down[0])))
+
+    def at_centres(self, shape: tuple[int, int]) -> FloatArray:
+        """Source pixel coordinates (2, height, width) of the centre of every pixel of the grid."""
+        along_rows = _linear_weights(np.arange(0.5, shape[0]), self.rows)
+        along_cols = _linear_weights(np.arange(0.5, shape[1]), self.cols)
+        return np.asarray(along_rows @ self.src_px @ along_cols.T)
+
+    def whole_pixels(self, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
+        """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
+        reduce = max(1, round(self.coarsening())) if averaged else 1
+        shift_px = self.src_px / reduce - np.stack(np.meshgrid(self.cols, self.rows))
+        drift = np.ptp(shift_px, axis=(1, 2)).max()
+        if drift > SNAP_DRIFT_PX or drift / max(self.cols[-1], self.rows[-1]) * snap_px > SNAP_DISTORTION_PX:
+            return None
+        col, row = np.rint(shift_px.mean(axis=(1, 2))).astype(int)
+        return int(col), int(row), reduce
+
+
+def _lattice(placement: Placement, grid: GeoBox) -> _Lattice:
+    """Source pixel coordinates over ``grid``, on a lattice halved until it is exact to `MAP_ERROR_PX` between its nodes."""
     height, width = grid.shape
     step = 64
     while True:
         rows, cols = _nodes(height, step), _nodes(width, step)
-        lattice = _exact(placement, grid, rows, cols)
+        src_px = _exact(placement, grid, rows, cols)
         if step == 1:
-            break
-        mid_rows, mid_cols = (rows[:-1] + rows[1:]) / 2, (cols[:-1] + cols[1:]) / 2
-        exact = _exact(placement, grid, mid_rows, mid_cols)
-        between = (lattice[:, :-1] + lattice[:, 1:])[:, :, :-1] + (lattice[:, :-1] + lattice[:, 1:])[:, :, 1:]
-        if np.abs(between / 4 - exact).max(initial=0) <= MAP_ERROR_PX:
-            break
+            return _Lattice(rows, cols, src_px)
+        exact = _exact(placement, grid, (rows[:-1] + rows[1:]) / 2, (cols[:-1] + cols[1:]) / 2)
+        pairs = src_px[:, :-1] + src_px[:, 1:]
+        if np.abs((pairs[:, :, :-1] + pairs[:, :, 1:]) / 4 - exact).max() <= MAP_ERROR_PX:
+            return _Lattice(rows, cols, src_px)
         step //= 2
-    along_rows = _linear_weights(np.arange(height) + 0.5, rows)
-    along_cols = _linear_weights(np.arange(width) + 0.5, cols)
-    return np.asarray(along_rows @ lattice @ along_cols.T)
 
 
 def _nodes(length: int, step: int) -> FloatArray:
@@ -175,60 +196,33 @@ def sample(
     dtype
         Type to compute in.
     """
-    src_px = pixel_map(placement, grid)
-    if snap_px is not None:
-        whole = _whole_pixels(src_px, snap_px, overviews)
-        if whole is not None:
-            col, row, reduce = whole
-            data, valid = reader.read((row, col), grid.shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
-            return Patch(data, valid, grid, placement, whole)
-    data, valid = _interpolate(reader, grid.shape, bands, src_px, kernel, overviews, dtype)
-    return Patch(data, valid, grid, placement)
-
-
-def _whole_pixels(src_px: FloatArray, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
-    """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
-    _, height, width = src_px.shape
-    reduce = max(1, round(_coarsening(src_px))) if averaged else 1
-    shift_px = src_px / reduce - _centres((height, width))
-    distortion = np.ptp(shift_px, axis=(1, 2)).max() / max(height, width)
-    if distortion * snap_px > SNAP_DISTORTION_PX or np.ptp(shift_px, axis=(1, 2)).max() > SNAP_DRIFT_PX:
-        return None
-    col, row = np.rint(shift_px.mean(axis=(1, 2))).astype(int)
-    return int(col), int(row), reduce
-
-
-def _centres(shape: tuple[int, int]) -> FloatArray:
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    return np.stack([cols, rows]) + 0.5
-
-
-def _coarsening(src_px: FloatArray) -> float:
-    """Source pixels per grid pixel, from the patch's diagonals."""
-    _, height, width = src_px.shape
-    across = src_px[:, :, -1] - src_px[:, :, 0]
-    down = src_px[:, -1] - src_px[:, 0]
-    x, y = across.mean(axis=1), down.mean(axis=1)
-    area = abs(x[0] * y[1] - x[1] * y[0])
-    return float(np.sqrt(area / max((height - 1) * (width - 1), 1)))
+    lattice = _lattice(placement, grid)
+    shape = (int(grid.shape[0]), int(grid.shape[1]))
+    whole = None if snap_px is None else lattice.whole_pixels(snap_px, overviews)
+    if whole is not None:
+        col, row, reduce = whole
+        data, valid = reader.read((row, col), shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
+    else:
+        data, valid = _interpolate(reader, shape, bands, lattice, kernel, overviews, dtype)
+    return Patch(data, valid, grid, placement, whole)
 
 
 def _interpolate(
     reader: Reader,
     out_shape: tuple[int, int],
     bands: Sequence[int],
-    src_px: FloatArray,
+    lattice: _Lattice,
     kernel: Kernel,
     overviews: bool,
     dtype: DTypeLike,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    coarsening = _coarsening(src_px)
+    coarsening = lattice.coarsening()
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
     reduce = 1 if kernel == "nearest" else max(1, int(coarsening / 2))
     remaining = coarsening / reduce
     sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and kernel != "nearest" else 0.0
     halo = 12 + int(4 * sigma_px)
-    position = src_px / reduce - 0.5
+    position = lattice.at_centres(out_shape) / reduce - 0.5
     low = np.floor(position.min(axis=(1, 2))).astype(int) - halo
     high = np.ceil(position.max(axis=(1, 2))).astype(int) + halo + 1
     extent = np.array(reader.raster.shape[::-1]) // reduce
@@ -284,7 +278,9 @@ def corrected_transform(placement: Placement) -> Affine | None:
     right_xy = transform_xy(placement.to_xy(px), placement.crs, raster.crs)
     moved = (right_xy - apply_transform(raster.transform, px)).mean(axis=0)
     unit = 2 * px / (width, height) - 1
-    solved, *_ = np.linalg.lstsq(np.column_stack([unit, np.ones(len(unit))]), right_xy - right_xy.mean(axis=0), rcond=None)
+    solved, *_ = np.linalg.lstsq(
+        np.column_stack([unit, np.ones(len(unit))]), right_xy - right_xy.mean(axis=0), rcond=None
+    )
     to_unit = Affine(2 / width, 0, -1, 0, 2 / height, -1)
     mean = right_xy.mean(axis=0)
     (a, d), (b, e), (c, f) = solved

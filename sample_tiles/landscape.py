@@ -67,9 +67,7 @@ class Landscape:
     """Cast shadows of trees and buildings: 0 (none) to 1."""
 
 
-def fractal(
-    rng: np.random.Generator, side: int, *, step_m: float, slope: float, band_m: tuple[float, float]
-) -> Floats:
+def fractal(rng: np.random.Generator, side: int, *, step_m: float, slope: float, band_m: tuple[float, float]) -> Floats:
     """Band-limited fractal noise on a periodic square grid.
 
     Parameters

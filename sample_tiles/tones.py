@@ -69,9 +69,7 @@ def render(land: Landscape, *, band: str, change: float = 0.0) -> Floats:
     return np.asarray(np.clip(image, 40, 9000), np.float32)
 
 
-def cloud(
-    rng: np.random.Generator, side: int, *, step_m: float, centre: tuple[float, float], share: float
-) -> Floats:
+def cloud(rng: np.random.Generator, side: int, *, step_m: float, centre: tuple[float, float], share: float) -> Floats:
     """Opacity (0 to 1) of cumulus over a share of the grid; `centre` (row, column) in shares of the side."""
     lumps = fractal(rng, side, step_m=step_m, slope=1.9, band_m=(14, 900))
     row, col = ((np.arange(side) + 0.5) / side - at for at in centre)

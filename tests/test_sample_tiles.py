@@ -83,9 +83,7 @@ def likeness(pair: dict[str, Any], ref_xy: Floats, tgt_values: Floats) -> float:
     return float(np.corrcoef(seen[both], tgt_values[both])[0, 1])
 
 
-def measured_displacement(
-    pair: dict[str, Any], near_xy: Floats, tgt_xy: Floats, tgt_values: Floats
-) -> Floats:
+def measured_displacement(pair: dict[str, Any], near_xy: Floats, tgt_xy: Floats, tgt_values: Floats) -> Floats:
     """Displacement (2,) in metres, near a first guess, at which the target is most like the reference."""
     simplex = near_xy + np.array([[0.0, 0.0], [6.0, 0.0], [0.0, 6.0]])
     best = optimize.minimize(

@@ -131,11 +131,11 @@ def _match_batch(
         active, spectra = active[state == Status.KEPT], spectra[state == Status.KEPT]
         if not len(active):
             break
-        rest, cov[active], score[active], power = _correlate(ref_spectra[active], spectra, window_px, weight, reach)
+        rest, cov[active], score[active], cross = _correlate(ref_spectra[active], spectra, window_px, weight, reach)
         shift[active] = whole[active] + rest
         settled = np.abs(rest).max(axis=1) <= _SETTLED_PX
         status[active[settled]] = Status.KEPT
-        coherence += power[settled].sum(axis=0)
+        coherence += _rings(cross[settled], ref_spectra[active[settled]], spectra[settled], window_px)
         active = active[~settled]
         whole[active] = np.rint(shift[active]).astype(np.intp)
         lost = np.abs(whole[active]).max(axis=1) > reach
@@ -176,28 +176,34 @@ def _correlate(
     window_px: int,
     weight: FloatArray | None,
     reach: int,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Shift (N, 2), its covariance, its score, and the power sums (N, n_bins, 3) once aligned."""
-    fy, fx = fft.fftfreq(window_px).astype(np.float32), fft.rfftfreq(window_px).astype(np.float32)
+) -> tuple[FloatArray, FloatArray, FloatArray, NDArray[np.float32]]:
+    """Shift (N, 2), its covariance, its score, and the real part of the cross spectrum once aligned."""
+    fy, fx = _frequencies(window_px)
     unique, radius = _half_plane(fy, fx, window_px)
     cross = (tgt * ref.conj()).sum(axis=1) * unique
     magnitude = np.abs(cross) + 1e-20
     weighted = cross / np.sqrt(magnitude) if weight is None else cross / magnitude * weight[radius]
     start = _peak(weighted, window_px, reach)
     shift, hessian = _climb(weighted, fy, fx, start)
-    phase = np.exp(2j * np.pi * fy * shift[:, 1:])[:, :, None] * np.exp(2j * np.pi * fx * shift[:, :1])[:, None, :]
-    aligned = weighted * phase
+    turn_y = np.exp(2j * np.pi * fy * shift[:, 1:]).astype(np.complex64)
+    turn = turn_y[:, :, None] * np.exp(2j * np.pi * fx * shift[:, :1]).astype(np.complex64)[:, None, :]
+    aligned = weighted * turn
     score = aligned.real.sum(axis=(1, 2)) / np.abs(weighted).sum(axis=(1, 2))
-    cov = _sandwich(aligned.imag, fy, fx, hessian)
-    power = np.stack(
-        [(cross * phase).real, (np.abs(ref) ** 2).sum(axis=1) * unique, (np.abs(tgt) ** 2).sum(axis=1) * unique], axis=3
-    )
-    rings = np.zeros((len(ref), window_px // 4 + 1, 3))
-    order = radius.ravel()
-    for k in range(3):
-        for i in range(len(ref)):
-            rings[i, :, k] = np.bincount(order, power[i, :, :, k].ravel(), minlength=rings.shape[1])
-    return shift, cov, score, rings
+    return shift, _sandwich(aligned.imag, fy, fx, hessian), score, (cross * turn).real
+
+
+def _rings(
+    cross: NDArray[np.float32], ref: NDArray[np.complex64], tgt: NDArray[np.complex64], window_px: int
+) -> FloatArray:
+    """Cross, reference and target power (n_bins, 3) by radial frequency, summed over windows."""
+    unique, radius = _half_plane(*_frequencies(window_px), window_px)
+    power = [cross.sum(axis=0), *(unique * (np.abs(side) ** 2).sum(axis=(0, 1)) for side in (ref, tgt))]
+    bins = window_px // 4 + 1
+    return np.stack([np.bincount(radius.ravel(), part.ravel(), minlength=bins) for part in power], axis=1)
+
+
+def _frequencies(window_px: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return fft.fftfreq(window_px).astype(np.float32), fft.rfftfreq(window_px).astype(np.float32)
 
 
 def _half_plane(

@@ -50,7 +50,9 @@ def draw_checkerboard(alignment: Alignment, path: str) -> None:
         (f"{word}: check-point RMSE {a.rmse / gsd:.2f} px", f"{a.n} points, CE90 {a.ce90 / gsd:.2f} px")
         for word, a in (("Before", alignment.before), ("After", alignment.after))
     ]
-    panels = [_panel(_board(reference, moved), *caption) for moved, caption in zip((before, after), captions, strict=True)]
+    panels = [
+        _panel(_board(reference, moved), *caption) for moved, caption in zip((before, after), captions, strict=True)
+    ]
     picture = np.hstack(panels)
     _scale_bar(picture, gsd, unit_name(pair.crs))
     ok, png = cv2.imencode(".png", picture)
@@ -90,7 +92,7 @@ def _board(reference: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArra
     square = np.arange(SIDE_PX) * SQUARES // SIDE_PX
     odd = (square[:, None] + square) % 2
     pixels = np.where(odd, moved, reference)[..., None] * _TINTS[odd] * 255
-    return cv2.resize(pixels.astype(np.uint8), None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_NEAREST)
+    return np.repeat(np.repeat(pixels.astype(np.uint8), ZOOM, axis=0), ZOOM, axis=1)
 
 
 def _panel(board: NDArray[np.uint8], title: str, subtitle: str) -> NDArray[np.uint8]:
