@@ -29,9 +29,8 @@ OVERVIEW_PX = 512
 """The coarse search looks at overlaps no larger than this on a side."""
 BLOCK_PX = 1024
 """Windows whose centres share a square of this side are read at once."""
-WINDOWS_PX = (128, 96, 64, 48, 32)
-"""Window sides to choose from: the largest that leaves room for `ENOUGH_WINDOWS`."""
-ENOUGH_WINDOWS = 80
+WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
+"""Window sides to choose from, the largest first, and how many half-overlapping ones must fit: small ones lock on noise."""
 CONFIRMING = 10
 """A coarse shift on which this many tiles agree, and half of those that match at all, needs no rival."""
 SPARSE_POINTS = 64
@@ -344,7 +343,4 @@ def _window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, fl
 
 
 def _window_px(area_px: float) -> int:
-    for side in WINDOWS_PX:
-        if area_px / (side / 2) ** 2 >= ENOUGH_WINDOWS + 2 * math.sqrt(ENOUGH_WINDOWS):
-            return side
-    return WINDOWS_PX[-1]
+    return next(side for side, enough in WINDOWS_PX.items() if area_px / (side / 2) ** 2 >= enough)

@@ -12,7 +12,7 @@ from georeg.align import Alignment
 from georeg.errors import OutputError
 from georeg.files import replacing
 from georeg.fit import Role
-from georeg.models import identity
+from georeg.models import FloatArray, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.raster import Reader, open_raster
 from georeg.warp import Placement, apply_transform, sample
@@ -29,7 +29,7 @@ _TINTS = np.array([[1.0, 1.0, 1.0], [0.62, 0.88, 1.0]])
 
 
 def draw_checkerboard(alignment: Alignment, path: str) -> None:
-    """Draw a PNG of two boards, the target uncorrected and corrected, around the best-matched check point.
+    """Draw a PNG of two boards, the target uncorrected and corrected, around a well-matched check point.
 
     Raises
     ------
@@ -62,13 +62,16 @@ def draw_checkerboard(alignment: Alignment, path: str) -> None:
         file.write(png.tobytes())
 
 
-def _centre_xy(alignment: Alignment) -> NDArray[np.float64]:
+def _centre_xy(alignment: Alignment) -> FloatArray:
+    """The check point nearest the middle of all, of the better-matched half."""
     points = alignment.points
     check = np.flatnonzero(alignment.fitted.role == Role.CHECK)
-    return np.asarray(points.ref_xy[check[points.score[check].argmax()]])
+    good = check[points.score[check] >= np.median(points.score[check])]
+    far = np.hypot(*(points.ref_xy[good] - points.ref_xy[points.kept].mean(axis=0)).T)
+    return np.asarray(points.ref_xy[good[far.argmin()]])
 
 
-def _window(pair: Pair, centre_xy: NDArray[np.float64]) -> GeoBox:
+def _window(pair: Pair, centre_xy: FloatArray) -> GeoBox:
     col, row = np.rint(apply_transform(~pair.grid.affine, centre_xy[None])[0]).astype(int)
     half = SIDE_PX // 2
     # kept within the reference where it is large enough
@@ -78,7 +81,7 @@ def _window(pair: Pair, centre_xy: NDArray[np.float64]) -> GeoBox:
     return GeoBox((SIDE_PX, SIDE_PX), pair.grid.affine * Affine.translation(col - half, row - half), pair.grid.crs)
 
 
-def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, ...]) -> NDArray[np.float64]:
+def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, ...]) -> FloatArray:
     """(height, width) 0 to 1, stretched between the 2nd and 98th percentile; invalid pixels black."""
     patch = sample(reader, placement, grid, bands)
     image = patch.data[0].astype(float)
@@ -88,7 +91,7 @@ def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, 
     return np.where(patch.valid, image, 0)
 
 
-def _board(reference: NDArray[np.float64], moved: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _board(reference: FloatArray, moved: FloatArray) -> NDArray[np.uint8]:
     square = np.arange(SIDE_PX) * SQUARES // SIDE_PX
     odd = (square[:, None] + square) % 2
     pixels = np.where(odd, moved, reference)[..., None] * _TINTS[odd] * 255
