@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from georeg.errors import OutputError
@@ -71,12 +72,13 @@ def replacing(path: str) -> Iterator[str]:
             for suffix in ("", *SIDECARS):
                 with suppress(FileNotFoundError):
                     os.remove(temporary + suffix)
+    except (RasterioError, CPLE_BaseError) as exc:
+        raise OutputError(
+            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full, or the source damaged?); "
+            "nothing was left under its name"
+        ) from exc
     except OSError as exc:
         raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
-    except RasterioError as exc:
-        raise OutputError(
-            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full?); nothing was left under its name"
-        ) from exc
 
 
 def _umask() -> int:

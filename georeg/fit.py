@@ -93,7 +93,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     if options.model != "auto" and options.model not in LADDER:
         raise InputError(f"no model {options.model!r}; choose auto or one of {', '.join(LADDER)}")
     block = blocks(points)
-    check = points.kept & (block % N_BLOCK_CLASSES == 0)
+    check = points.kept & (block % N_BLOCK_CLASSES == _withheld_class(block[points.kept]))
     offered = points.kept & ~check
     kinds = list(LADDER)[:3] if options.model == "auto" else [options.model]
     n = int(offered.sum())
@@ -123,6 +123,13 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing)) or 1.0
     col, row = np.floor((xy - low) / side).astype(np.intp).T
     return np.asarray(N_BLOCK_CLASSES * (1000 * (row + 500) + col + 500) + (col + 2 * row) % N_BLOCK_CLASSES)
+
+
+def _withheld_class(block: NDArray[np.intp]) -> int:
+    """The class of blocks that holds a fair share of the tie points: at least 4, else nearest to an equal one."""
+    share = np.bincount(block % N_BLOCK_CLASSES, minlength=N_BLOCK_CLASSES)
+    unfair = np.abs(share - max(4, len(block) / N_BLOCK_CLASSES)) + 1e6 * (share < 4)
+    return int(unfair.argmin())
 
 
 def choose(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from georeg.errors import InputError, OutputError
@@ -24,6 +26,8 @@ from georeg.files import SIDECARS, replacing
 from georeg.raster import Raster, truncated_block
 
 BLOCK_PX = 512
+_GRID_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "GEOLOCATION", "COLOR_PROFILE")
+"""Metadata domains that describe a file or its grid, and so do not hold for another."""
 
 
 def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
@@ -40,20 +44,11 @@ def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
         The copy cannot be written.
     """
     with replacing(path) as temporary:
-        if raster.driver == "GTiff" and os.path.isfile(raster.path) and not _pam_georeferenced(raster.path):
-            missing = truncated_block(raster.path)
-            if missing:
-                raise InputError(
-                    f"{raster.path} is truncated: {missing} lies beyond its end; copy or download it again"
-                )
-            shutil.copyfile(raster.path, temporary)
-            for suffix in SIDECARS:
-                if os.path.exists(raster.path + suffix):
-                    shutil.copyfile(raster.path + suffix, temporary + suffix)
+        if raster.driver == "GTiff" and os.path.isfile(raster.path):
+            _copy_files(raster.path, temporary)
         else:
             _convert(raster, temporary)
-        with rasterio.open(temporary, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
-            dataset.transform = transform
+        _set_transform(temporary, transform)
         _read_back(temporary, raster, raster.shape, transform)
 
 
@@ -82,8 +77,9 @@ def write_blocks(
         It cannot be written.
     """
     dtype = np.result_type(*raster.dtypes)
+    nodata = _representable(raster.nodata, dtype)
     profile = {
-        "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": raster.nodata,
+        "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": nodata,
         "height": grid.shape[0], "width": grid.shape[1], "transform": grid.affine, "crs": str(grid.crs),
         "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **_compression(dtype),
     }  # fmt: skip
@@ -92,29 +88,51 @@ def write_blocks(
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
         rasterio.open(raster.path) as source,
     ):
-        masked = raster.nodata is None and not raster.alpha_bands
+        masked = nodata is None and not raster.alpha_bands
         with rasterio.open(temporary, "w", **profile) as dataset:
             _copy_metadata(source, dataset)
             for window, data, valid in blocks:
-                dataset.write(_encode(data, valid, dtype, raster.nodata), window=window)
+                dataset.write(_encode(data, valid, dtype, nodata), window=window)
                 if masked:
                     dataset.write_mask(valid, window=window)
         _read_back(temporary, raster, (grid.shape[0], grid.shape[1]), grid.affine)
 
 
+def _representable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+    """The nodata value if pixels of ``dtype`` can hold it, else None."""
+    if nodata is None or not np.issubdtype(dtype, np.integer):
+        return nodata
+    limits = np.iinfo(dtype)
+    return nodata if limits.min <= nodata <= limits.max and float(nodata).is_integer() else None
+
+
 def _encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
     """Values in the file's type: rounded and clamped, never equal to nodata where valid."""
-    fill = 0 if nodata is None else nodata
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
-        data = np.clip(np.rint(data), limits.min, limits.max)
-        if nodata is not None and limits.min <= nodata <= limits.max:
-            data = np.where(data == nodata, nodata + (1 if nodata < limits.max else -1), data)
-    return np.where(valid, data, fill).astype(dtype)
+        largest = np.asarray(limits.max, data.dtype)
+        if int(largest) > limits.max:  # 64 bits do not fit a double
+            largest = np.nextafter(largest, 0)
+        data = np.clip(np.rint(data), limits.min, largest)
+    data = data.astype(dtype)
+    fill = dtype.type(0 if nodata is None else nodata)
+    if nodata is not None:
+        data = np.where(data == fill, _beside(fill), data)
+    return np.where(valid, data, fill)
+
+
+def _beside(value: Any) -> Any:
+    """A number so close to ``value`` that it may stand for it, and far enough for GDAL to tell them apart."""
+    if np.issubdtype(type(value), np.integer):
+        return value - 1 if value == np.iinfo(type(value)).max else value + 1
+    return value * type(value)(1 - 1e-5) if value else type(value)(np.finfo(type(value)).tiny)
 
 
 def _copy_metadata(source: Any, dataset: Any) -> None:
-    dataset.update_tags(**{k: v for k, v in source.tags().items() if k != "AREA_OR_POINT"})
+    dataset.update_tags(**source.tags())
+    for domain in source.tag_namespaces():
+        if domain not in _GRID_DOMAINS and not domain.startswith("xml:"):
+            dataset.update_tags(ns=domain, **source.tags(ns=domain))
     dataset.descriptions = source.descriptions
     dataset.scales, dataset.offsets, dataset.units = source.scales, source.offsets, source.units
     dataset.colorinterp = source.colorinterp
@@ -134,22 +152,36 @@ def _compression(dtype: Any) -> dict[str, Any]:
     return {"COMPRESS": "DEFLATE", "PREDICTOR": predictor, "NUM_THREADS": "ALL_CPUS"}
 
 
+def _copy_files(source: str, temporary: str) -> None:
+    """Copy a GeoTIFF and its sidecars byte by byte."""
+    missing = truncated_block(source)
+    if missing:
+        raise InputError(f"{source} is truncated: {missing} lies beyond its end; copy or download it again")
+    for suffix in ("", *SIDECARS):
+        if os.path.exists(source + suffix):
+            shutil.copyfile(source + suffix, temporary + suffix)
+
+
 def _convert(raster: Raster, temporary: str) -> None:
+    """Copy a raster of another format with its metadata and overviews."""
+    dtype = np.result_type(*raster.dtypes)
+    options = _compression(dtype) | {"TILED": "YES", "BIGTIFF": "IF_SAFER"}
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(raster.path) as source:
         internal_mask = any(MaskFlags.per_dataset in flags for flags in source.mask_flag_enums)
-        options = _compression(np.result_type(*raster.dtypes)) | {"TILED": "YES", "BIGTIFF": "IF_SAFER"}
         if source.overviews(1) and not internal_mask:
             options["COPY_SRC_OVERVIEWS"] = "YES"
+        if "NBITS" in source.tags(1, ns="IMAGE_STRUCTURE"):
+            options["NBITS"] = (
+                8 * dtype.itemsize
+            )  # GDAL would pack the 15 bits of Sentinel-2, which forbids a predictor
         rasterio.shutil.copy(source, temporary, driver="GTiff", **options)
 
 
-def _pam_georeferenced(path: str) -> bool:
-    """Whether a sidecar .aux.xml holds the geotransform, which GDAL would then prefer to the file's own."""
-    try:
-        with open(path + ".aux.xml", encoding="utf-8", errors="replace") as sidecar:
-            return "<GeoTransform" in sidecar.read()
-    except OSError:
-        return False
+def _set_transform(path: str, transform: Affine) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # where a world file had the geotransform
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.transform = transform
 
 
 def _read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affine) -> None:

@@ -20,6 +20,7 @@ import rasterio
 from affine import Affine
 from numpy.typing import DTypeLike, NDArray
 from pyproj import CRS
+from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 from rasterio.windows import Window
@@ -42,7 +43,7 @@ class Raster:
     shape: tuple[int, int]
     """(height, width) in pixels."""
     dtypes: tuple[str, ...]
-    """Type of each band."""
+    """NumPy's type of each band as it is read."""
     nodata: float | None
     """Nodata value in use: the file's own, or the one the user gave."""
     nodata_given: bool
@@ -90,7 +91,7 @@ def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) ->
             crs=CRS.from_user_input(dataset.crs),
             transform=dataset.transform,
             shape=(dataset.height, dataset.width),
-            dtypes=tuple(dataset.dtypes),
+            dtypes=tuple("complex64" if name == "complex_int16" else name for name in dataset.dtypes),
             nodata=dataset.nodata if nodata is None else nodata,
             nodata_given=nodata is not None,
             alpha_bands=tuple(i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha),
@@ -231,7 +232,7 @@ class Reader:
                 handle = self._handle(overviews and reduce > 1)
                 values = handle.read(list(bands), **options)
                 mask = self._valid(handle, values, bands, options)
-        except (RasterioError, rasterio.errors.WindowError, ValueError) as exc:
+        except (RasterioError, CPLE_BaseError, ValueError) as exc:
             raise InputError(
                 f"{self.raster.path} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
                 f"columns {window.col_off}-{window.col_off + window.width} ({str(exc).splitlines()[0]}); "

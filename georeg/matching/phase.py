@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import fft
+from scipy import fft, ndimage
 
 from georeg.tie_points import Status
 
@@ -82,6 +82,7 @@ def match_windows(
     bins = window_px // 4 + 1
     shift, cov = np.zeros((n, 2)), np.full((n, 2, 2), np.inf)
     score, status = np.zeros(n), np.full(n, Status.MASKED, np.uint8)
+    ref, tgt = fill_invalid(ref, ref_valid), fill_invalid(tgt, tgt_valid)
     coherence = np.zeros((bins, 3))
     for start in range(0, n, _BATCH):
         part = np.s_[start : start + _BATCH]
@@ -89,6 +90,35 @@ def match_windows(
         shift[part], cov[part], score[part], status[part] = found[:4]
         coherence += found[4]
     return Matches(shift, cov, score, status, coherence)
+
+
+def fill_invalid(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Replace invalid pixels by a smooth continuation of the valid ones, so that no mask has edges to match.
+
+    Means over ever larger squares fill what smaller ones could not (pull-push: Gortler et al. 1996,
+    doi:10.1145/237170.237200).
+
+    Parameters
+    ----------
+    image
+        (bands, height, width)
+    valid
+        (height, width)
+    """
+    if valid.all() or min(valid.shape) == 1 or not valid.any():
+        return image
+    height, width = valid.shape
+    pad = ((0, height % 2), (0, width % 2))
+    weight = np.pad(valid, pad).astype(np.float32)
+    value = np.pad(np.where(valid, image, 0), ((0, 0), *pad))
+
+    def quarter(a: NDArray[np.float32]) -> NDArray[np.float32]:
+        return a[..., ::2, ::2] + a[..., 1::2, ::2] + a[..., ::2, 1::2] + a[..., 1::2, 1::2]
+
+    count = quarter(weight)
+    coarse = fill_invalid(quarter(value) / np.maximum(count, 1), count > 0)
+    smooth = ndimage.uniform_filter(coarse.repeat(2, axis=1).repeat(2, axis=2), (0, 3, 3), mode="nearest")
+    return np.where(valid, image, smooth[:, :height, :width])
 
 
 def coherence_weight(coherence: FloatArray) -> FloatArray | None:
@@ -159,8 +189,8 @@ def _spectra(
     pixels = sliding_window_view(image, (window_px, window_px), axis=(1, 2))[:, row, col].swapaxes(0, 1)
     state[inside & (mask.mean(axis=(1, 2)) < MIN_VALID)] = Status.MASKED
     taper = np.hanning(window_px + 2)[1:-1].astype(np.float32)
-    weights = (mask * np.outer(taper, taper))[:, None]
-    total = np.maximum(weights.sum(axis=(2, 3), keepdims=True), 1e-6)
+    weights = np.outer(taper, taper)
+    total = weights.sum()
     centred = (pixels - (pixels * weights).sum(axis=(2, 3), keepdims=True) / total) * weights
     energy = (centred**2).sum(axis=(2, 3), keepdims=True)
     scale = np.abs(pixels).max(axis=(2, 3), keepdims=True) + 1e-30

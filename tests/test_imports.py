@@ -1,0 +1,74 @@
+"""Imports run one way, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import georeg
+
+ROOT = Path(georeg.__file__).parent
+ORDER = [
+    "errors", "options", "tie_points", "models", "raster", "warp", "overlap", "matching.phase", "matching.coarse",
+    "execution", "fit", "accuracy", "interchange", "files", "geotiff", "search", "align", "report.checkerboard",
+    "verbs", "cli",
+]  # fmt: skip
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
+)
+
+
+def imports(module: str) -> list[ast.Import | ast.ImportFrom]:
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def ours(module: str) -> set[str]:
+    found = set()
+    for node in imports(module):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("georeg."):
+            found.add(node.module.removeprefix("georeg."))
+    return found
+
+
+def test_every_module_has_its_place():
+    assert sorted(ORDER) == MODULES
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_run_one_way(module):
+    later = ORDER[ORDER.index(module) :]
+    assert not ours(module) & set(later)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("matching.")])
+def test_matching_knows_no_file_crs_or_thread(module):
+    assert ours(module) <= {"errors", "tie_points"}
+    names = {node.module or "" for node in imports(module) if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in imports(module) if isinstance(node, ast.Import) for alias in node.names}
+    assert not any(name.split(".")[0] in {"rasterio", "pyproj", "odc", "threading", "concurrent"} for name in names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_import_inside_a_function(module):
+    tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            assert not [n for n in ast.walk(function) if isinstance(n, ast.Import | ast.ImportFrom)], function.name
+
+
+def test_one_place_opens_rasters_for_reading_and_one_for_writing():
+    opening = {m for m in MODULES if "rasterio.open(" in (ROOT / (m.replace(".", "/") + ".py")).read_text()}
+    assert opening == {"raster", "geotiff"}
+
+
+def test_public_names_survive_the_import_of_their_modules():
+    code = "import georeg.align, georeg.fit, georeg; from georeg import align, fit; assert callable(align) and callable(fit)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert all(getattr(georeg, name) is not None for name in georeg.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'aline'"):
+        _ = georeg.aline
