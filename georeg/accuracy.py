@@ -108,6 +108,12 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
             f"{MIN_AGREEING:.0%} of them and 1e{MAX_LOG10_CHANCE:.0f} are needed); check that both rasters show the same "
             "ground, or try other bands or a larger --max-points"
         )
+    gain = ((points.displacement[check] ** 2).sum(axis=1) - (residual**2).sum(axis=1))[agreeing]
+    if gain.mean() < -2 * gain.std() / math.sqrt(k):
+        raise VerificationError(
+            f"refused: the {fitted.model.kind} model moves {k} check points further from the reference, by "
+            f"{math.sqrt(-gain.mean()) / points.gsd:.2g} px RMS; choose a simpler --model or try other bands"
+        )
     before = residual_statistics(points.displacement[check][agreeing], points.gsd, n - k)
     after = residual_statistics(residual[agreeing], points.gsd, n - k)
     return verification, before, after

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import os
+import logging
+import re
 import sys
 import types
 import typing
@@ -25,6 +26,8 @@ EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you s
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = _parser().parse_args(argv)
+    # rasterio logs what it then raises: it is said once, in our sentence
+    logging.getLogger("rasterio").addHandler(logging.NullHandler())
     try:
         # what the verbs need takes half a second to import: not for --help
         verbs = importlib.import_module("georeg.verbs")
@@ -36,9 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("georeg: interrupted; nothing was written", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # the reader of our output has gone: it has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1  # the reader of our output has gone: it has what it wanted
     return 0
 
 
@@ -83,6 +84,7 @@ def _verb(verbs: Any, name: str, doc: str) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
         name, help=doc, description=doc[0].upper() + doc[1:] + ".", epilog=EPILOG
     )
+    verb._negative_number_matcher = re.compile(r"-\.?\d")  # before Python 3.14, -3.4e38 would be taken for an option
     verb.set_defaults(verb=name)
     verb.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
     verb.add_argument("--quiet", action="store_true", help="no progress")

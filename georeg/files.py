@@ -31,12 +31,18 @@ def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
     if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; give the name of a file")
     for name in inputs:
-        if os.path.exists(path) and os.path.exists(name) and os.path.samefile(path, name):
-            raise OutputError(f"{path} is an input as well; choose another output, inputs are never changed")
-    if os.path.exists(path) and not overwrite:
+        if _same_file(path, name):
+            raise OutputError(f"{path} is the same file as {name}; choose another output, inputs are never changed")
+    if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another output or give --overwrite")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"no permission to write in {folder}; choose another folder")
+
+
+def _same_file(path: str, other: str) -> bool:
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def write_bytes(content: bytes, path: str) -> None:
@@ -74,7 +80,7 @@ def replacing(path: str) -> Iterator[str]:
                     os.remove(temporary + suffix)
     except (RasterioError, CPLE_BaseError) as exc:
         raise OutputError(
-            f"{path} cannot be written: {str(exc).splitlines()[0]} (is the disk full, or the source damaged?); "
+            f"{path} cannot be written: {first_line(exc)} (is the disk full, or the source damaged?); "
             "nothing was left under its name"
         ) from exc
     except OSError as exc:
@@ -90,6 +96,12 @@ def _umask() -> int:
 def _sync(path: str) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def first_line(exc: BaseException) -> str:
+    """What went wrong in the words of GDAL, without those that rasterio puts around them."""
+    lines = str(exc.__cause__ or exc).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(exc).__name__
 
 
 def _reason(exc: OSError) -> str:

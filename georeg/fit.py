@@ -18,6 +18,8 @@ STARTS_PX = (0.3, 1.5)
 """Tie points this close to a hypothesis support it at the start of the fit, working pixels."""
 CLUTTER_PX = 1.0
 """Least deviation of tie points that are near the model but not of it: clouds' parallax, changed edges."""
+POINTS_PER_TERM = 3
+"""A model needs this many consistent tie points for each of its terms."""
 MIN_SHARE = 0.2
 """Fewer consistent tie points than this share are a coincidence."""
 RIVAL_SHARE = 0.5
@@ -97,11 +99,12 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     offered = points.kept & ~check
     kinds = list(LADDER)[:3] if options.model == "auto" else [options.model]
     n = int(offered.sum())
-    kinds = [kind for kind in kinds if n >= 3 * LADDER[kind].n_terms() or kind == options.model]
-    if not kinds or n < LADDER[kinds[0]].n_terms() + 1:
+    kinds = [kind for kind in kinds if n >= _least(LADDER[kind])]
+    if not kinds:
+        needed = _least(Translation if options.model == "auto" else LADDER[options.model])
         raise FitError(
-            f"{n} tie points to fit, {3 * LADDER[options.model if options.model in LADDER else 'translation'].n_terms()} "
-            "needed; lower --window-px or --spacing-px, or try other bands"
+            f"{n} tie points to fit, {needed} needed for --model {options.model}; choose a simpler model, lower --window-px "
+            "or --spacing-px, or try other bands"
         )
     chosen, candidates = choose(points.subset(offered), block[offered], [LADDER[k] for k in kinds], options.seed)
     model, inlier, sigma_px = robust_fit(points.subset(offered), chosen, options.seed)
@@ -123,6 +126,11 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing)) or 1.0
     col, row = np.floor((xy - low) / side).astype(np.intp).T
     return np.asarray(N_BLOCK_CLASSES * (1000 * (row + 500) + col + 500) + (col + 2 * row) % N_BLOCK_CLASSES)
+
+
+def _least(model: type[PolynomialDisplacement]) -> int:
+    """Fewest consistent tie points from which to believe a model."""
+    return POINTS_PER_TERM * model.n_terms()
 
 
 def _withheld_class(block: NDArray[np.intp]) -> int:
@@ -196,12 +204,13 @@ def robust_fit(
         ``inlier`` (N,) is True where consistency is the likeliest.
     """
     starts = [(_consensus(points, start_px, seed), start_px) for start_px in STARTS_PX]
-    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() > model.n_terms()]
+    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() >= _least(model)]
     likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
     if likeliest is None:
+        needed = max(_least(model), int(MIN_SHARE * len(points)) + 1)
         raise FitError(
-            f"no {model.n_terms() + 1} of {len(points)} tie points agree on a model of kind {model.kind}; choose a simpler "
-            "--model, try other bands, or check that both rasters show the same ground"
+            f"fewer than {needed} of {len(points)} tie points agree on a model of kind {model.kind}; try other bands, "
+            "choose another --model, or check that both rasters show the same ground"
         )
     return likeliest[1:]
 
@@ -218,7 +227,7 @@ def _mixture(
     excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
     fitted, likelihood = None, -np.inf
     for _ in range(_ROUNDS):
-        if (weight > 0.5).sum() <= model.n_terms():
+        if (weight > 0.5).sum() < _least(model):
             return None
         fitted = model.fit(points.tgt_xy, points.ref_xy, weight / (own + excess))
         error2 = ((points.ref_xy - fitted(points.tgt_xy)) ** 2).sum(axis=1) / points.gsd**2
@@ -234,7 +243,7 @@ def _mixture(
         if abs(likelihood - previous) < 1e-6 * abs(likelihood):
             break
     inlier = weight > 0.5
-    if fitted is None or inlier.sum() <= max(model.n_terms(), MIN_SHARE * len(points)):
+    if fitted is None or inlier.sum() < max(_least(model), MIN_SHARE * len(points)):
         return None
     return likelihood, fitted, inlier, float(np.sqrt(excess))
 
@@ -248,15 +257,11 @@ def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: f
     """Raise where a second group of tie points agrees on another model about as well as the first on its own."""
     near_px = 3 * max(sigma_px, 0.1)
 
-    def support(model: PolynomialDisplacement, of: TiePoints) -> NDArray[np.bool_]:
-        return np.asarray(np.hypot(*(of.ref_xy - model(of.tgt_xy)).T) <= near_px * points.gsd)
-
-    first = support(fitted, points)
+    first = np.hypot(*(points.ref_xy - fitted(points.tgt_xy)).T) <= near_px * points.gsd
     rest = points.subset(~first)
     if len(rest) < max(8, RIVAL_SHARE * first.sum()):
         return
-    rival, _, _ = robust_fit(rest, Translation, seed)
-    second = support(rival, rest)
+    second = _consensus(rest, near_px, seed)
     if second.sum() >= max(8, RIVAL_SHARE * first.sum()):
         moves = [(np.median(p.displacement[s], axis=0) / points.gsd) for p, s in ((points, first), (rest, second))]
         apart = float(np.hypot(*(moves[0] - moves[1])))

@@ -16,7 +16,7 @@ from pyproj.database import query_utm_crs_info
 from georeg.errors import InputError, OverlapError
 from georeg.models import FloatArray, PolynomialDisplacement, identity
 from georeg.raster import Raster
-from georeg.warp import Placement, apply_transform
+from georeg.warp import Placement, apply_transform, compose
 
 _SIDE_POINTS = 21
 
@@ -52,7 +52,7 @@ class Pair:
     def level(self, factor: int) -> GeoBox:
         """The working grid with pixels ``factor`` times as large."""
         shape = (max(1, self.grid.shape[0] // factor), max(1, self.grid.shape[1] // factor))
-        return GeoBox(shape, self.grid.affine * Affine.scale(factor), self.grid.crs)
+        return GeoBox(shape, compose(self.grid.affine, Affine.scale(factor)), self.grid.crs)
 
 
 def pair_rasters(reference: Raster, target: Raster) -> Pair:
@@ -140,14 +140,14 @@ def _grid(
     if target.crs == crs and tgt_gsd > ref_gsd:
         base = target.transform
     elif reference.crs == crs:
-        base = reference.transform * Affine.scale(tgt_gsd / ref_gsd)
+        base = compose(reference.transform, Affine.scale(tgt_gsd / ref_gsd))
     else:
         gsd = max(ref_gsd, tgt_gsd)
         base = Affine(gsd, 0, outline.bounds[0], 0, -gsd, outline.bounds[3])
     px = apply_transform(~base, shapely.get_coordinates(outline))
     low, high = np.floor(px.min(axis=0)).astype(int), np.ceil(px.max(axis=0)).astype(int)
     width, height = (int(n) for n in high - low)
-    return GeoBox((height, width), base * Affine.translation(int(low[0]), int(low[1])), crs.to_wkt())
+    return GeoBox((height, width), compose(base, Affine.translation(int(low[0]), int(low[1]))), crs.to_wkt())
 
 
 def nodes(overlap_px: shapely.Geometry, spacing_px: float, window_px: int) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from georeg.errors import InputError, OverlapError
+from georeg.errors import FitError, InputError, OverlapError
 from georeg.execution import Progress, run_ordered, workers
 from georeg.fit import robust_fit
 from georeg.matching.coarse import coarse_shifts
@@ -123,11 +123,11 @@ class _Search:
         """The coarse shift that tiles confirm: none at all, else the likeliest of the overviews."""
         self.progress("coarse", 0, 1)
         best: PolynomialDisplacement = identity()
-        support = -1.0
+        support = -1
         for shift in self._candidate_shifts(factor):
             prior = Translation((0.0, 0.0), 1.0, np.array([shift]))
             points, _ = self._pass(prior, max(1, factor // 4), SPARSE_POINTS // 2)
-            agreeing = _agreeing(points)
+            _, agreeing = _fitted(points.subset(points.kept), Translation)
             if agreeing > support:
                 best, support = prior, agreeing
             if agreeing >= max(CONFIRMING, points.kept.sum() / 2):
@@ -170,11 +170,9 @@ class _Search:
         weight = coherence_weight(coherence)
         self.progress("refine", 1, 1)
         for kind in ("affine", "translation"):
-            model = LADDER[kind]
-            if len(kept) >= 4 * model.n_terms():
-                better, inlier, _ = robust_fit(kept, model, seed=0)
-                if inlier.sum() >= max(4 * model.n_terms(), len(kept) / 3):
-                    return better, weight
+            better, agreeing = _fitted(kept, LADDER[kind])
+            if better is not None and agreeing >= max(4 * better.n_terms(), len(kept) / 3):
+                return better, weight
         return prior, weight
 
     def dense(self, prior: PolynomialDisplacement, weight: FloatArray | None) -> TiePoints:
@@ -317,13 +315,13 @@ def _least_score(control: FloatArray, n_controls: int, false_match_rate: float) 
     return max(by_rank, float(control.mean() + 2.3 * control.std())) + 1e-9
 
 
-def _agreeing(points: TiePoints) -> float:
-    """How many tie points agree on one affine model, or on a shift where they are few."""
-    kept = points.subset(points.kept)
-    if len(kept) < 3:
-        return float(len(kept)) / 2
-    _, inlier, _ = robust_fit(kept, Translation, seed=0)
-    return float(inlier.sum())
+def _fitted(kept: TiePoints, model: type[PolynomialDisplacement]) -> tuple[PolynomialDisplacement | None, int]:
+    """A model on which tie points agree, and how many do; None and 0 where too few do to say."""
+    try:
+        fitted, inlier, _ = robust_fit(kept, model, seed=0)
+    except FitError:
+        return None, 0
+    return fitted, int(inlier.sum())
 
 
 def _blocks(centres: NDArray[np.intp]) -> list[NDArray[np.intp]]:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 import georeg
-from georeg.errors import InputError
+from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, silent
 from georeg.files import check_output, write_bytes
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
@@ -29,8 +30,10 @@ HOW = {
 
 
 def align(arguments: argparse.Namespace) -> None:
-    writing = _chosen(arguments, WriteOptions)
-    check_output(arguments.output, (arguments.reference, arguments.target), overwrite=writing.overwrite)
+    rasters = (arguments.reference, arguments.target)
+    _check_output(arguments, rasters)
+    if arguments.picture:
+        check_output(arguments.picture, (*rasters, arguments.output), overwrite=arguments.overwrite)
     with _progress(arguments) as progress:
         alignment = georeg.align(
             arguments.reference,
@@ -41,13 +44,14 @@ def align(arguments: argparse.Namespace) -> None:
             limits=_chosen(arguments, LimitOptions),
             progress=progress,
         )
-        how = georeg.apply(alignment, arguments.output, writing, progress=progress)
+        how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), progress=progress)
     if arguments.picture:
         draw_checkerboard(alignment, arguments.picture)
     _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
 
 
 def match(arguments: argparse.Namespace) -> None:
+    _check_output(arguments, (arguments.reference, arguments.target))
     with _progress(arguments) as progress:
         points = georeg.match(
             arguments.reference,
@@ -61,6 +65,7 @@ def match(arguments: argparse.Namespace) -> None:
 
 
 def fit(arguments: argparse.Namespace) -> None:
+    _check_output(arguments, (arguments.points,))
     fitted = georeg.fit(points_from_dict(_load(arguments.points)), _chosen(arguments, FitOptions))
     doc = f"{arguments.output}: {fitted.model.kind} model, scatter {fitted.sigma_px:.3f} px; not yet proven, run georeg assess"
     _save(arguments, fit_to_dict(fitted), doc)
@@ -68,6 +73,8 @@ def fit(arguments: argparse.Namespace) -> None:
 
 def assess(arguments: argparse.Namespace) -> None:
     limits = _chosen(arguments, LimitOptions)
+    if arguments.output:
+        _check_output(arguments, arguments.inputs)
     if len(arguments.inputs) == 1:
         alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)
     elif len(arguments.inputs) == 2:
@@ -90,6 +97,7 @@ def assess(arguments: argparse.Namespace) -> None:
 
 
 def apply(arguments: argparse.Namespace) -> None:
+    _check_output(arguments, (arguments.result,))
     alignment = georeg.Alignment.from_dict(_load(arguments.result))
     with _progress(arguments) as progress:
         how = georeg.apply(
@@ -99,7 +107,7 @@ def apply(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace, alignment: georeg.Alignment, sentence: str) -> None:
-    print(alignment.to_json() if arguments.json else sentence)
+    _say(alignment.to_json() if arguments.json else sentence)
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -114,9 +122,24 @@ def _load(path: str) -> dict[str, Any]:
 
 def _save(arguments: argparse.Namespace, values: dict[str, Any], sentence: str) -> None:
     text = json.dumps(values, indent=1)
-    check_output(arguments.output, (), overwrite=arguments.overwrite)
     write_bytes((text + "\n").encode(), arguments.output)
-    print(text if arguments.json else sentence)
+    _say(text if arguments.json else sentence)
+
+
+def _check_output(arguments: argparse.Namespace, inputs: Iterable[str]) -> None:
+    """Before any work, so that nobody waits in vain."""
+    check_output(arguments.output, inputs, overwrite=arguments.overwrite)
+
+
+def _say(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as exc:
+        # else Python would try once more as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(exc, BrokenPipeError):
+            raise
+        raise OutputError(f"standard output cannot be written: {(exc.strerror or str(exc)).lower()}") from exc
 
 
 def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:

@@ -21,7 +21,7 @@ from scipy import ndimage
 from georeg.models import FloatArray, PolynomialDisplacement
 from georeg.raster import Raster, Reader
 
-Kernel = Literal["nearest", "bilinear", "cubic"]
+Kernel = Literal["nearest", "bilinear", "cubic", "quintic"]
 
 MAP_ERROR_PX = 0.002
 """Largest error of the interpolated inverse map, source pixels."""
@@ -31,6 +31,9 @@ SNAP_DRIFT_PX = 2.0
 """And where they drift by less than this over the patch."""
 TRANSFORM_ERROR_PX = 0.01
 """Largest error of a geotransform that stands for CRS and model together, pixels."""
+_ORDERS: dict[Kernel, int] = {"nearest": 0, "bilinear": 1, "cubic": 3, "quintic": 5}
+_TESTED_CELLS = 24
+"""The lattice is tested in as many rows of its cells, and columns."""
 
 
 @lru_cache(maxsize=64)
@@ -48,8 +51,14 @@ def transform_xy(xy: FloatArray, src: CRS, dst: CRS) -> FloatArray:
 
 def apply_transform(transform: Any, xy: FloatArray) -> FloatArray:
     """An affine transform of (N, 2) coordinates."""
-    a = np.array(transform[:6], float).reshape(2, 3)
-    return np.asarray(xy @ a[:, :2].T + a[:, 2])
+    a, b, c, d, e, f = transform[:6]
+    return np.stack([a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f], axis=1)
+
+
+def compose(outer: Affine, inner: Affine) -> Affine:
+    """The transform that applies ``inner``, then ``outer``; affine 2 writes it ``*``, affine 3 ``@``."""
+    product = np.reshape(tuple(outer), (3, 3)) @ np.reshape(tuple(inner), (3, 3))
+    return Affine(*product[:2].ravel())
 
 
 @dataclass(frozen=True)
@@ -98,72 +107,84 @@ class Patch:
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Exact source pixel coordinates at some nodes of a grid, close enough to interpolate between."""
+    """Exact source pixel coordinates at every ``step`` grid pixels, close enough to interpolate between.
 
-    rows: FloatArray
-    """(n,) grid pixel coordinates."""
-    cols: FloatArray
-    """(m,) grid pixel coordinates."""
+    It belongs to the whole grid, so that a pixel's position does not depend on the window it is computed in.
+    """
+
+    step: int
+    """Grid pixels between nodes."""
     src_px: FloatArray
-    """(2, n, m): source column and row."""
+    """(2, n, m): source column and row; NaN where the projections have none."""
+    coarsening: float
+    """Source pixels per grid pixel, where the two overlap."""
 
-    def coarsening(self) -> float:
-        """Source pixels per grid pixel."""
-        across = (self.src_px[:, :, -1] - self.src_px[:, :, 0]).mean(axis=1) / self.cols[-1]
-        down = (self.src_px[:, -1] - self.src_px[:, 0]).mean(axis=1) / self.rows[-1]
-        return float(np.sqrt(abs(across[0] * down[1] - across[1] * down[0])))
+    def at_centres(self, window: Window) -> FloatArray:
+        """Source pixel coordinates (2, height, width) of the centre of every grid pixel of a window."""
+        row, down = self._place(window.row_off, window.height)
+        col, across = self._place(window.col_off, window.width)
+        down = down[:, None]
+        lines = self.src_px[:, row] * (1 - down) + self.src_px[:, row + 1] * down
+        return np.asarray(lines[:, :, col] * (1 - across) + lines[:, :, col + 1] * across)
 
-    def at_centres(self, shape: tuple[int, int]) -> FloatArray:
-        """Source pixel coordinates (2, height, width) of the centre of every pixel of the grid."""
-        along_rows = _linear_weights(np.arange(0.5, shape[0]), self.rows)
-        along_cols = _linear_weights(np.arange(0.5, shape[1]), self.cols)
-        return np.asarray(along_rows @ self.src_px @ along_cols.T)
+    def _place(self, start: int, length: int) -> tuple[NDArray[np.intp], FloatArray]:
+        """Node before each pixel centre, and how far beyond it the centre lies, in steps."""
+        at = (np.arange(start, start + length) + 0.5) / self.step
+        node = at.astype(np.intp)
+        return node, at - node
 
     def whole_pixels(self, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
         """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
-        reduce = max(1, round(self.coarsening())) if averaged else 1
-        shift_px = self.src_px / reduce - np.stack(np.meshgrid(self.cols, self.rows))
+        reduce = max(1, round(self.coarsening)) if averaged else 1
+        rows, cols = (self.step * np.arange(n) for n in self.src_px.shape[1:])
+        shift_px = self.src_px / reduce - np.stack(np.meshgrid(cols, rows))
         drift = np.ptp(shift_px, axis=(1, 2)).max()
-        if drift > SNAP_DRIFT_PX or drift / max(self.cols[-1], self.rows[-1]) * snap_px > SNAP_DISTORTION_PX:
+        if not (drift <= SNAP_DRIFT_PX and drift / max(cols[-1], rows[-1]) * snap_px <= SNAP_DISTORTION_PX):
             return None
         col, row = np.rint(shift_px.mean(axis=(1, 2))).astype(int)
         return int(col), int(row), reduce
 
 
+@lru_cache(maxsize=8)
 def _lattice(placement: Placement, grid: GeoBox) -> _Lattice:
-    """Source pixel coordinates over ``grid``, on a lattice halved until it is exact to `MAP_ERROR_PX` between its nodes."""
-    height, width = grid.shape
+    """Source pixel coordinates over ``grid``, on nodes near enough for `MAP_ERROR_PX` between them."""
     step = 64
-    while True:
-        rows, cols = _nodes(height, step), _nodes(width, step)
-        src_px = _exact(placement, grid, rows, cols)
-        if step == 1:
-            return _Lattice(rows, cols, src_px)
-        exact = _exact(placement, grid, (rows[:-1] + rows[1:]) / 2, (cols[:-1] + cols[1:]) / 2)
-        pairs = src_px[:, :-1] + src_px[:, 1:]
-        if np.abs((pairs[:, :, :-1] + pairs[:, :, 1:]) / 4 - exact).max() <= MAP_ERROR_PX:
-            return _Lattice(rows, cols, src_px)
+    while step > 1 and _lattice_error_px(placement, grid, step) > MAP_ERROR_PX:
         step //= 2
+    rows, cols = (np.arange(-(-n // step) + 1.0) * step for n in grid.shape)
+    src_px = _exact(placement, grid, rows, cols)
+    return _Lattice(step, src_px, _coarsening(placement.raster, src_px, step))
 
 
-def _nodes(length: int, step: int) -> FloatArray:
-    n = max(2, -(-length // step) + 1)
-    return np.linspace(0.0, length, n)
+def _lattice_error_px(placement: Placement, grid: GeoBox, step: int) -> float:
+    """Largest error in the middle of cells of ``step`` grid pixels, some of them where they are many."""
+    middles = [
+        np.unique(np.linspace(0, (n - 1) // step, _TESTED_CELLS).astype(int)) * step + step / 2 for n in grid.shape
+    ]
+    corners = [np.stack([at - step / 2, at + step / 2], axis=1).ravel() for at in middles]
+    at_corners = _exact(placement, grid, corners[0], corners[1])
+    pairs = at_corners[:, ::2] + at_corners[:, 1::2]
+    error = np.abs((pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4 - _exact(placement, grid, middles[0], middles[1]))
+    return float(np.nan_to_num(error).max())
+
+
+def _coarsening(raster: Raster, src_px: FloatArray, step: int) -> float:
+    """Source pixels per grid pixel: the median over the lattice cells that touch the raster, else over all."""
+    across, down = src_px[:, :-1, 1:] - src_px[:, :-1, :-1], src_px[:, 1:, :-1] - src_px[:, :-1, :-1]
+    ratio = np.sqrt(np.abs(across[0] * down[1] - across[1] * down[0])) / step
+    reach = 2 * step * np.maximum(ratio, 1)
+    (col, row), (height, width) = src_px[:, :-1, :-1], raster.shape
+    known = np.isfinite(ratio)
+    near = known & (col > -reach) & (row > -reach) & (col < width + reach) & (row < height + reach)
+    chosen = ratio[near if near.any() else known]
+    return float(np.median(chosen)) if chosen.size else 1.0
 
 
 def _exact(placement: Placement, grid: GeoBox, rows: FloatArray, cols: FloatArray) -> FloatArray:
     x, y = np.meshgrid(cols, rows)
     px = placement.to_px(apply_transform(grid.affine, np.stack([x.ravel(), y.ravel()], axis=1)))
+    px[~np.isfinite(px).all(axis=1)] = np.nan
     return px.T.reshape(2, len(rows), len(cols))
-
-
-def _linear_weights(at: FloatArray, nodes: FloatArray) -> FloatArray:
-    low = np.clip(np.searchsorted(nodes, at) - 1, 0, len(nodes) - 2)
-    fraction = (at - nodes[low]) / (nodes[low + 1] - nodes[low])
-    weights = np.zeros((len(at), len(nodes)))
-    weights[np.arange(len(at)), low] = 1 - fraction
-    weights[np.arange(len(at)), low + 1] = fraction
-    return weights
 
 
 def sample(
@@ -172,10 +193,11 @@ def sample(
     grid: GeoBox,
     bands: Sequence[int],
     *,
-    kernel: Kernel = "cubic",
+    kernel: Kernel = "quintic",
     snap_px: float | None = None,
     overviews: bool = False,
     dtype: DTypeLike = np.float32,
+    window: Window | None = None,
 ) -> Patch:
     """Sample ``bands`` of a raster at the pixel centres of ``grid``.
 
@@ -186,7 +208,8 @@ def sample(
     grid
         In the working CRS.
     kernel
-        ``cubic`` is the interpolating cubic B-spline, which moves nothing: its bias is below 0.001 px.
+        ``cubic`` and ``quintic`` are interpolating B-splines. On detail near the Nyquist frequency, where a spline's
+        phase errs, the quintic moves least: 0.007 px against 0.026 px in a phase correlation.
     snap_px
         Where the grid and the raster's own pixels differ by little but a shift, return whole pixels of the raster
         without interpolating, up to half a pixel off ``grid``: `Patch.xy` says where they lie. Little is a distortion of
@@ -195,41 +218,51 @@ def sample(
         As for `Reader.read`; whole pixels may then also be means of several.
     dtype
         Type to compute in.
+    window
+        The part of ``grid`` to sample, by default all. Its pixels are the same, bit for bit, in whatever window.
     """
     lattice = _lattice(placement, grid)
-    shape = (int(grid.shape[0]), int(grid.shape[1]))
+    if window is None:
+        window = Window(0, 0, int(grid.shape[1]), int(grid.shape[0]))
+    shape = (window.height, window.width)
     whole = None if snap_px is None else lattice.whole_pixels(snap_px, overviews)
     if whole is not None:
-        col, row, reduce = whole
+        col, row, reduce = whole = (whole[0] + window.col_off, whole[1] + window.row_off, whole[2])
         data, valid = reader.read((row, col), shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
     else:
-        data, valid = _interpolate(reader, shape, bands, lattice, kernel, overviews, dtype)
-    return Patch(data, valid, grid, placement, whole)
+        data, valid = _interpolate(reader, bands, lattice, window, kernel, overviews, dtype)
+    return Patch(data, valid, _part(grid, window), placement, whole)
+
+
+def _part(grid: GeoBox, window: Window) -> GeoBox:
+    origin = Affine.translation(window.col_off, window.row_off)
+    return GeoBox((window.height, window.width), compose(grid.affine, origin), grid.crs)
 
 
 def _interpolate(
     reader: Reader,
-    out_shape: tuple[int, int],
     bands: Sequence[int],
     lattice: _Lattice,
+    window: Window,
     kernel: Kernel,
     overviews: bool,
     dtype: DTypeLike,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    coarsening = lattice.coarsening()
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
-    reduce = 1 if kernel == "nearest" else max(1, int(coarsening / 2))
-    remaining = coarsening / reduce
+    reduce = 1 if kernel == "nearest" else max(1, int(lattice.coarsening / 2))
+    remaining = lattice.coarsening / reduce
     sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and kernel != "nearest" else 0.0
-    halo = 12 + int(4 * sigma_px)
-    position = lattice.at_centres(out_shape) / reduce - 0.5
-    low = np.floor(position.min(axis=(1, 2))).astype(int) - halo
-    high = np.ceil(position.max(axis=(1, 2))).astype(int) + halo + 1
+    # twice what the filters reach over: the fill of the invalid pixels that they meet is found as far away again
+    halo = 2 * (len(_prefilter(_ORDERS[kernel])) // 2 + int(4 * sigma_px + 0.5) + 3)
+    position = lattice.at_centres(window) / reduce - 0.5
+    position = np.rint(np.nan_to_num(position, nan=-1e6) * 2.0**20) / 2.0**20  # then `- low` loses no bit
     extent = np.array(reader.raster.shape[::-1]) // reduce
-    low, high = np.clip(low, -halo, extent + halo), np.clip(high, -halo, extent + halo)
+    low = np.clip(np.floor(position.min(axis=(1, 2))).astype(int) - halo, -halo, extent + halo)
+    high = np.clip(np.ceil(position.max(axis=(1, 2))).astype(int) + halo + 1, -halo, extent + halo)
     shape = (int(high[1] - low[1]), int(high[0] - low[0]))
     if min(shape) <= 2 * halo:
-        return np.zeros((len(bands), *out_shape), dtype), np.zeros(out_shape, bool)
+        nothing = np.zeros((window.height, window.width), bool)
+        return np.zeros((len(bands), *nothing.shape), dtype), nothing
     corner = (int(low[1]), int(low[0]))
     data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
     at = np.stack([position[1] - low[1], position[0] - low[0]])
@@ -246,12 +279,31 @@ def _fill(band: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
 
 
 def _resample(band: NDArray[Any], at: FloatArray, kernel: Kernel, sigma_px: float) -> NDArray[Any]:
-    order = {"nearest": 0, "bilinear": 1, "cubic": 3}[kernel]
+    order = _ORDERS[kernel]
     if sigma_px:
         band = ndimage.gaussian_filter(band, sigma_px, mode="nearest")
+    spline = band
     if order > 1:
-        band = ndimage.spline_filter(band, order, output=band.dtype, mode="mirror")
-    return np.asarray(ndimage.map_coordinates(band, at, order=order, prefilter=False, mode="mirror"))
+        for axis in (0, 1):
+            spline = ndimage.correlate1d(spline, _prefilter(order), axis, mode="mirror")
+    values = ndimage.map_coordinates(spline, at, order=order, prefilter=False, mode="mirror")
+    nearest = np.rint(at).astype(np.intp)
+    on_pixel = (nearest == at).all(axis=0)
+    on_pixel &= (nearest >= 0).all(axis=0) & (nearest[0] < band.shape[0]) & (nearest[1] < band.shape[1])
+    values[on_pixel] = band[tuple(nearest[:, on_pixel])]
+    return np.asarray(values)
+
+
+@lru_cache
+def _prefilter(order: int) -> FloatArray:
+    """Taps that turn samples into coefficients of a B-spline, to 5e-8. Unlike a recursion they act alike in any window."""
+    at_integers = {3: (4 / 6, 1 / 6), 5: (66 / 120, 26 / 120, 1 / 120)}.get(order, (1.0,))
+    radius = {3: 13, 5: 20}.get(order, 0)
+    turn = 2 * np.pi * np.fft.rfftfreq(256)
+    spectrum = at_integers[0] + sum(2 * b * np.cos(k * turn) for k, b in enumerate(at_integers[1:], start=1))
+    half = np.fft.irfft(1 / spectrum)[: radius + 1]
+    taps = np.concatenate([half[:0:-1], half])
+    return np.asarray(taps / taps.sum())
 
 
 def _valid_at(valid: NDArray[np.bool_], at: FloatArray) -> NDArray[np.bool_]:
@@ -271,7 +323,7 @@ def corrected_transform(placement: Placement) -> Affine | None:
     """
     raster = placement.raster
     if raster.crs == placement.crs and placement.model.affine is not None:
-        return placement.model.affine * raster.transform
+        return compose(placement.model.affine, raster.transform)
     height, width = raster.shape
     cols, rows = np.meshgrid(np.linspace(0, width, 9), np.linspace(0, height, 9))
     px = np.stack([cols.ravel(), rows.ravel()], axis=1)
@@ -285,8 +337,8 @@ def corrected_transform(placement: Placement) -> Affine | None:
     mean = right_xy.mean(axis=0)
     (a, d), (b, e), (c, f) = solved
     for transform in (
-        Affine.translation(*moved) * raster.transform,
-        Affine(a, b, c + mean[0], d, e, f + mean[1]) * to_unit,
+        compose(Affine.translation(*moved), raster.transform),
+        compose(Affine(a, b, c + mean[0], d, e, f + mean[1]), to_unit),
     ):
         back_px = apply_transform(~transform, right_xy)
         if np.abs(back_px - px).max() <= TRANSFORM_ERROR_PX:
@@ -308,13 +360,8 @@ def resample_window(
     reader: Reader, placement: Placement, grid: GeoBox, kernel: Kernel, window: Window
 ) -> tuple[Window, NDArray[Any], NDArray[np.bool_]]:
     """Every band of a raster on one window of ``grid``, with one interpolation from its own pixels."""
-    block = GeoBox(
-        (int(window.height), int(window.width)),
-        grid.affine * Affine.translation(window.col_off, window.row_off),
-        grid.crs,
-    )
     dtype = np.result_type(*placement.raster.dtypes)
     work = np.result_type(dtype, np.float32) if dtype.itemsize <= 2 or dtype.kind in "fc" else np.float64
     bands = range(1, placement.raster.count + 1)
-    patch = sample(reader, placement, block, bands, kernel=kernel, dtype=work)
+    patch = sample(reader, placement, grid, bands, kernel=kernel, dtype=work, window=window)
     return window, patch.data, patch.valid

@@ -116,9 +116,9 @@ def fill_invalid(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
         return a[..., ::2, ::2] + a[..., 1::2, ::2] + a[..., ::2, 1::2] + a[..., 1::2, 1::2]
 
     count = quarter(weight)
-    coarse = fill_invalid(quarter(value) / np.maximum(count, 1), count > 0)
+    coarse = fill_invalid((quarter(value) / np.maximum(count, 1)).astype(np.float32), count > 0)
     smooth = ndimage.uniform_filter(coarse.repeat(2, axis=1).repeat(2, axis=2), (0, 3, 3), mode="nearest")
-    return np.where(valid, image, smooth[:, :height, :width])
+    return np.where(valid, image, smooth[:, :height, :width]).astype(np.float32)
 
 
 def coherence_weight(coherence: FloatArray) -> FloatArray | None:

@@ -1,0 +1,172 @@
+"""Laws of the robust fit, the choice of model and the proof against chance, on tie points made with known truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from georeg.accuracy import log10_binomial_tail, residual_statistics, verify
+from georeg.errors import FitError, VerificationError
+from georeg.fit import Role, fit, robust_fit
+from georeg.models import LADDER, Affine, Translation
+from georeg.options import FitOptions
+from georeg.tie_points import Inputs, Status, TiePoints
+
+GSD = 10.0
+CENTRE = np.array([350_000.0, 5_860_000.0])
+
+
+def tie_points(displacement, n=200, noise_px=0.05, outliers=0.0, seed=0, search_px=32.0) -> TiePoints:
+    """Tie points on a jittered lattice of 10 km whose true displacement is ``displacement(uv)`` pixels, uv in ±1."""
+    rng = np.random.default_rng(seed)
+    side = round(np.sqrt(n))
+    line = np.linspace(-1, 1, side)
+    uv = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    uv = uv + rng.uniform(-0.3, 0.3, uv.shape) / side
+    moved = displacement(uv) + noise_px * rng.normal(size=uv.shape)
+    wrong = rng.permutation(len(uv))[: int(outliers * len(uv))]
+    moved[wrong] = rng.uniform(-search_px, search_px, (len(wrong), 2))
+    tgt_xy = CENTRE + 5000 * uv
+    return TiePoints(
+        ref_xy=tgt_xy + moved * GSD, tgt_xy=tgt_xy, cov=np.tile(np.eye(2) * (noise_px * GSD) ** 2, (len(uv), 1, 1)),
+        score=np.ones(len(uv)), status=np.zeros(len(uv), np.uint8), inputs=Inputs("ref.tif", "tgt.tif"),
+        crs="EPSG:32633", gsd=GSD, window_px=128, search_px=search_px, chance=0.01,
+    )  # fmt: skip
+
+
+def shift(uv):
+    return np.tile([2.3, -1.7], (len(uv), 1))
+
+
+def affine(uv):
+    return shift(uv) + uv @ np.array([[0.8, -0.5], [0.4, 1.1]])
+
+
+def bent(uv):
+    return affine(uv) + 1.5 * np.stack([uv[:, 0] ** 2, uv[:, 0] * uv[:, 1]], axis=1)
+
+
+TRUTHS = {"translation": shift, "affine": affine, "polynomial2": bent}
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+@pytest.mark.parametrize("outliers", [0, 0.3, 0.6])
+def test_truth_is_recovered_among_mismatches(kind, outliers):
+    points = tie_points(TRUTHS[kind], n=400, outliers=outliers)
+    fitted = fit(points, FitOptions(model=kind))
+    line = np.linspace(-1, 1, 15)
+    uv = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    tgt_xy = CENTRE + 5000 * uv
+    error_px = (fitted.model(tgt_xy) - tgt_xy) / GSD - TRUTHS[kind](uv)
+    assert np.sqrt((error_px**2).sum(axis=1).mean()) < (0.02 if kind != "polynomial2" else 0.03)
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+def test_auto_chooses_the_class_of_the_truth(kind):
+    chosen = [fit(tie_points(TRUTHS[kind], seed=s, outliers=0.1)).model.kind for s in range(12)]
+    assert chosen.count(kind) >= 11
+
+
+def test_same_seed_same_model_and_the_seed_matters_little():
+    points = tie_points(affine, outliers=0.4)
+    first, again, other = (fit(points, FitOptions(model="affine", seed=s)).model for s in (1, 1, 2))
+    assert first == again
+    np.testing.assert_allclose(first(points.tgt_xy), other(points.tgt_xy), atol=0.02 * GSD)
+
+
+def test_check_points_take_no_part_in_the_fit():
+    points = tie_points(shift)
+    fitted = fit(points)
+    check = fitted.role == Role.CHECK
+    assert 0.1 < check.mean() < 0.35
+    moved = points.ref_xy.copy()
+    moved[check] += 1000
+    assert fit(replace(points, ref_xy=moved), FitOptions(model="translation")).model.coefficients == pytest.approx(
+        fitted.model.coefficients, abs=0.5 * GSD
+    )
+
+
+def test_check_points_are_withheld_by_blocks():
+    points = tie_points(shift, n=900)
+    check = fit(points).role == Role.CHECK
+    xy = points.ref_xy[check]
+    others = np.hypot(*(points.ref_xy[:, None] - xy).transpose(2, 0, 1))
+    nearest = np.argsort(others, axis=0)[1]  # after itself
+    assert check[nearest].mean() > 0.5  # most neighbours of a check point are check points, against 0.2 by chance
+
+
+def test_certain_points_weigh_more():
+    points = tie_points(shift, noise_px=0.05)
+    noisy = np.arange(len(points)) % 2 == 0
+    ref_xy = points.ref_xy + np.where(noisy, 1.0, 0.0)[:, None] * np.random.default_rng(5).normal(size=(len(points), 2)) * GSD
+    cov = points.cov * np.where(noisy, 400, 1)[:, None, None]
+    weighted, _, _ = robust_fit(replace(points, ref_xy=ref_xy, cov=cov), Translation, seed=0)
+    error_px = weighted.displacement(points.tgt_xy)[0] / GSD - (2.3, -1.7)
+    assert np.hypot(*error_px) < 0.02
+
+
+def test_a_rival_group_of_tie_points_is_refused_as_ambiguous():
+    points = tie_points(shift, n=400)
+    clouds = points.tgt_xy[:, 0] > CENTRE[0]
+    ref_xy = points.ref_xy + np.where(clouds, 1, 0)[:, None] * np.array([1.2, 2.0]) * GSD
+    with pytest.raises(FitError, match="ambiguous.*mask them"):
+        fit(replace(points, ref_xy=ref_xy), FitOptions(model="translation"))
+
+
+def test_a_small_coherent_group_does_not_drag_the_model():
+    points = tie_points(shift, n=400)
+    boats = (points.tgt_xy[:, 0] > CENTRE[0] + 2500) & (points.tgt_xy[:, 1] > CENTRE[1])
+    ref_xy = points.ref_xy + np.where(boats, 1, 0)[:, None] * np.array([1.2, 2.0]) * GSD
+    fitted = fit(replace(points, ref_xy=ref_xy), FitOptions(model="translation"))
+    assert np.hypot(*(fitted.model.displacement(points.tgt_xy)[0] / GSD - (2.3, -1.7))) < 0.02
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_points_are_refused_with_their_number(n):
+    points = tie_points(shift)
+    status = np.where(np.arange(len(points)) < n, Status.KEPT, Status.WEAK_PEAK)
+    with pytest.raises(FitError, match=r"\d tie points"):
+        fit(replace(points, status=status))
+
+
+def test_random_points_are_refused():
+    refused = 0
+    for seed in range(20):
+        points = tie_points(shift, n=100, outliers=1.0, seed=seed)
+        try:
+            verify(fit(points))
+        except (FitError, VerificationError):
+            refused += 1
+    assert refused == 20
+
+
+def test_a_true_fit_is_verified_and_its_accuracy_is_that_of_the_check_points():
+    fitted = fit(tie_points(shift, n=400, noise_px=0.1))
+    verification, before, after = verify(fitted)
+    assert verification.log10_chance < -50
+    assert before.n == after.n == verification.n_agreeing
+    assert after.rmse / GSD == pytest.approx(0.1 * np.sqrt(2), rel=0.25)
+    assert before.rmse / GSD == pytest.approx(np.hypot(2.3, 1.7), rel=0.05)
+    assert after.ce90 / GSD == pytest.approx(0.1 * 2.146, rel=0.25)  # 90 % of a circular normal distribution
+
+
+def test_statistics_follow_their_definitions():
+    residual = np.array([[1.0, 2.0], [3.0, -2.0], [2.0, 0.0]])
+    a = residual_statistics(residual, gsd=2.0)
+    assert (a.n, a.bias_x, a.bias_y) == (3, 2.0, 0.0)
+    assert a.rmse == pytest.approx(np.hypot(a.rmse_x, a.rmse_y))
+    assert a.ce90 == pytest.approx(np.percentile(np.hypot(*residual.T), 90))
+
+
+def test_chance_follows_the_binomial_law():
+    assert log10_binomial_tail(0, 5, 0.1) == 0
+    assert log10_binomial_tail(2, 2, 0.1) == pytest.approx(-2)
+    assert log10_binomial_tail(1, 2, 0.5) == pytest.approx(np.log10(0.75))
+    assert log10_binomial_tail(500, 500, 1e-3) == -300
+
+
+def test_every_model_needs_as_many_points_as_it_has_terms():
+    assert [model.n_terms() for model in LADDER.values()] == [1, 3, 6, 10]
+    assert Affine.n_terms() == 3
