@@ -32,7 +32,7 @@ def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
         raise OutputError(f"{path} is a folder; give the name of a file")
     for name in inputs:
         if _same_file(path, name):
-            raise OutputError(f"{path} is the same file as {name}; choose another output, inputs are never changed")
+            raise OutputError(f"{path} would replace {name}, which this run reads or writes; choose another output")
     if os.path.lexists(path) and not overwrite:
         raise OutputError(f"{path} exists; choose another output or give --overwrite")
     if not os.access(folder, os.W_OK):

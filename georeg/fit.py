@@ -203,7 +203,7 @@ def robust_fit(
     model, inlier, sigma_px
         ``inlier`` (N,) is True where consistency is the likeliest.
     """
-    starts = [(_consensus(points, start_px, seed), start_px) for start_px in STARTS_PX]
+    starts = [(_consensus(points, start_px, seed), start_px) for start_px in STARTS_PX if len(points) >= _least(model)]
     ends = [_mixture(points, model, *start) for start in starts if start[0].sum() >= _least(model)]
     likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
     if likeliest is None:

@@ -105,6 +105,8 @@ def _dataset(path: str, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path, sharing=False, **options)
+    except UnicodeEncodeError as exc:
+        raise InputError(f"the name {path!r} is not UTF-8, and GDAL cannot open it; rename the file") from exc
     except RasterioIOError as exc:
         if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
             raise InputError(f"{path} does not exist; check the path") from exc

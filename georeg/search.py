@@ -336,7 +336,7 @@ def _window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, fl
     """The part of a level between two corners (column, row); may reach outside."""
     left, top = math.floor(low_px[0]), math.floor(low_px[1])
     width, height = math.ceil(high_px[0]) - left, math.ceil(high_px[1]) - top
-    affine = level.affine * level.affine.translation(left, top)
+    affine = level.affine @ level.affine.translation(left, top)
     return GeoBox((height, width), affine, level.crs)
 
 

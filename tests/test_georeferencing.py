@@ -64,6 +64,8 @@ class Layout:
     """Turn of the geotransform, counterclockwise."""
     off_px: tuple[float, float] = (0.0, 0.0)
     extent_m: float = 3900.0
+    optics_m: float = 0.0
+    """Pixel size that sets the point spread function, if not the larger of its own."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -226,7 +228,7 @@ def see(layout: Layout, transform: Affine, site: Site) -> Floats:
     xy = at(transform, np.stack([col.ravel(), row.ravel()], axis=1))
     cell = (moved_to(xy, layout.crs, site.crs) - site.centre_xy) * [1, -1] / STEP_M + SIDE / 2 - 0.5
     seen = ndimage.map_coordinates(
-        optics(max(map(abs, layout.gsd_m))), cell.T[::-1], order=5, mode="grid-wrap", prefilter=False
+        optics(layout.optics_m or max(map(abs, layout.gsd_m))), cell.T[::-1], order=5, mode="grid-wrap", prefilter=False
     )
     return np.asarray(seen.reshape(height, width))
 
@@ -312,3 +314,68 @@ def made(case: Case, folder: Path) -> Run:
 
 def rms(error: Floats) -> float:
     return float(np.sqrt((error**2).sum(axis=1).mean()))
+
+
+def accuracy_of(run: Run) -> str:
+    return f"{run.case.name}: {run.alignment.summary()}"
+
+
+def test_displacement_is_recovered(run: Run) -> None:
+    error_px = run.model_error_px()
+    assert len(error_px) > 100
+    assert rms(error_px) < RECOVERED_PX, accuracy_of(run)
+
+
+def test_sign_is_right_on_both_axes(run: Run) -> None:
+    """+x is east and +y is north, whichever way the rows and columns of either raster run."""
+    px = np.array(run.case.tgt.shape[::-1])[None] / 2
+    with rasterio.open(run.target) as dataset:
+        given = run.in_working_crs(at(dataset.transform, px))
+    told = (run.in_working_crs(run.true_xy(px)) - given)[0]
+    found = (run.alignment.model(given) - given)[0]
+    large = np.abs(told) > 0.1 * run.alignment.points.gsd
+    assert (np.sign(found) == np.sign(told))[large].all(), accuracy_of(run)
+    assert np.sign(run.alignment.displacement())[large].tolist() == np.sign(told)[large].tolist()
+
+
+def test_written_file_lies_where_it_should(run: Run) -> None:
+    """A moved geotransform holds even in another CRS: at corners, sides and centre, from pixel to map."""
+    assert run.how == "geotransform"
+    px = run.lattice_px(ends=(0.0, 1.0), n=3)
+    with rasterio.open(run.written) as dataset, rasterio.open(run.target) as target:
+        written_xy = at(dataset.transform, px)
+        assert (dataset.crs, dataset.shape, dataset.nodata) == (
+            target.crs,
+            target.shape,
+            pytest.approx(target.nodata, nan_ok=True),
+        )
+        assert dataset.tags().get("AREA_OR_POINT") == target.tags().get("AREA_OR_POINT")
+        np.testing.assert_array_equal(dataset.read(), target.read())
+    error_px = (run.in_working_crs(written_xy) - run.in_working_crs(run.true_xy(px))) / run.alignment.points.gsd
+    assert np.hypot(*error_px.T).max() < RECOVERED_PX, accuracy_of(run)
+
+
+def test_aligning_what_was_written_finds_nothing(run: Run) -> None:
+    """The self-test of the sign: applied the wrong way, a correction doubles the displacement."""
+    again = georeg.align(run.reference, run.written)
+    true_xy = moved_to(run.true_xy(run.lattice_px()), run.case.tgt.crs, again.points.crs)
+    assert rms(again.model.displacement(true_xy) / again.points.gsd) < REALIGNED_PX, again.summary()
+
+
+@pytest.mark.parametrize("name", ["same grid, subpixel +-", "turned 30", "other zone, 20 m", "geographic"])
+def test_resampled_file_shows_the_ground_where_it_is(name: str, tmp_path: Path) -> None:
+    """On the reference's grid, the pixels are compared with the scene itself, by a shift to first order."""
+    case = next(case for case in CASES if case.name == name)
+    run = made(case, tmp_path)
+    georeg.apply(run.alignment, tmp_path / "resampled.tif", georeg.WriteOptions(resample=True))
+    right = see(
+        Layout(case.ref.crs, case.ref.gsd_m, optics_m=max(case.tgt.gsd_m)), case.ref.transform(case.site), case.site
+    )
+    with rasterio.open(tmp_path / "resampled.tif") as dataset, rasterio.open(run.reference) as reference:
+        assert (dataset.transform, dataset.crs, dataset.shape) == (reference.transform, reference.crs, reference.shape)
+        seen, valid = dataset.read(1).astype(float), dataset.read_masks(1) > 0
+    inner = ndimage.binary_erosion(valid, iterations=4)
+    assert inner.mean() > 0.5
+    down, across = (gradient[inner] for gradient in np.gradient(right))
+    move_px, *_ = np.linalg.lstsq(np.column_stack([across, down]), (right - seen)[inner], rcond=None)
+    assert np.hypot(*move_px) < RECOVERED_PX

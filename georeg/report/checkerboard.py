@@ -78,7 +78,7 @@ def _window(pair: Pair, centre_xy: FloatArray) -> GeoBox:
     height, width = pair.grid.shape
     col = int(np.clip(col, half, max(half, width - half)))
     row = int(np.clip(row, half, max(half, height - half)))
-    return GeoBox((SIDE_PX, SIDE_PX), pair.grid.affine * Affine.translation(col - half, row - half), pair.grid.crs)
+    return GeoBox((SIDE_PX, SIDE_PX), pair.grid.affine @ Affine.translation(col - half, row - half), pair.grid.crs)
 
 
 def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, ...]) -> FloatArray:

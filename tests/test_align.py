@@ -1,0 +1,183 @@
+"""Laws of the whole pipeline, on the sample pairs and on scenes that have nothing in common."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+import georeg
+from georeg.errors import GeoregError, InputError, LimitError, OverlapError
+from georeg.fit import Role
+
+SAMPLES = Path(__file__).parent.parent / "sample_tiles"
+TRUTH = json.loads((SAMPLES / "truth.json").read_text())["pairs"]
+
+
+def script(name: str):
+    """A script of sample_tiles/, which is not a package."""
+    sys.path.insert(0, str(SAMPLES))
+    try:
+        spec = importlib.util.spec_from_file_location(name, SAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(SAMPLES))
+
+
+@pytest.fixture(scope="module")
+def alignments():
+    return {
+        name: georeg.align(SAMPLES / pair["reference"], SAMPLES / pair["target"]) for name, pair in TRUTH.items()
+    }
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_model_agrees_with_the_exact_truth_over_the_whole_overlap(alignments, name):
+    assert script("demo").true_error_px(alignments[name], TRUTH[name]) <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("shift", "translation"), ("affine", "affine"), ("polynomial", "polynomial2")]
+)
+def test_the_simplest_sufficient_model_is_chosen(alignments, name, kind):
+    assert alignments[name].model.kind == kind
+
+
+@pytest.mark.parametrize("name", TRUTH)
+def test_json_round_trip_is_exact(alignments, name):
+    again = georeg.Alignment.from_json(alignments[name].to_json())
+    assert again == alignments[name]
+    assert np.array_equal(again.points.cov, alignments[name].points.cov)
+    assert np.array_equal(again.model.coefficients, alignments[name].model.coefficients)
+    assert again.to_json() == alignments[name].to_json()
+
+
+def test_threads_change_no_byte():
+    pair = SAMPLES / TRUTH["affine"]["reference"], SAMPLES / TRUTH["affine"]["target"]
+    one, eight = (georeg.align(*pair, matching=georeg.MatchOptions(threads=n)).to_json() for n in (1, 8))
+    assert one == eight
+
+
+def test_several_bands_may_be_used():
+    pair = SAMPLES / TRUTH["affine"]["reference"], SAMPLES / TRUTH["affine"]["target"]
+    bands = georeg.InputOptions(ref_bands=(1, 2, 3), tgt_bands=(1, 2, 3))
+    alignment = georeg.align(*pair, inputs=bands)
+    assert script("demo").true_error_px(alignment, TRUTH["affine"]) <= 0.03
+    assert "band 1,2,3 of the reference" in alignment.summary()
+
+
+def test_an_aligned_pair_stays_where_it_is(alignments, tmp_path):
+    moved = tmp_path / "aligned.tif"
+    alignments["shift"].write(moved)
+    again = georeg.align(SAMPLES / TRUTH["shift"]["reference"], moved)
+    assert np.hypot(*again.displacement()) / again.after.gsd < 0.03
+
+
+def test_the_written_transform_is_the_model(alignments, tmp_path):
+    for name, alignment in alignments.items():
+        if alignment.model.affine is None:
+            continue
+        path = tmp_path / f"{name}.tif"
+        assert alignment.write(path) == "geotransform"
+        with rasterio.open(path) as written, rasterio.open(SAMPLES / TRUTH[name]["target"]) as source:
+            assert np.array_equal(written.read(), source.read())
+            if source.crs == rasterio.open(SAMPLES / TRUTH[name]["reference"]).crs:
+                corner = np.array([[source.transform.c, source.transform.f]])
+                assert alignment.model(corner)[0] == pytest.approx((written.transform.c, written.transform.f), abs=1e-6)
+
+
+def test_a_model_that_no_geotransform_can_hold_is_resampled(alignments, tmp_path):
+    assert alignments["polynomial"].write(tmp_path / "out.tif") == "resampled"
+    with rasterio.open(tmp_path / "out.tif") as out, rasterio.open(SAMPLES / TRUTH["polynomial"]["reference"]) as ref:
+        assert (out.transform, out.shape, out.crs) == (ref.transform, ref.shape, ref.crs)
+        valid = out.read_masks(1) > 0
+        both = np.stack([ref.read(1)[valid], out.read(1)[valid]]).astype(float)
+    assert np.corrcoef(both)[0, 1] > 0.8
+
+
+def test_a_limit_is_kept(alignments):
+    fitted = alignments["shift"].fitted
+    ce90_px = alignments["shift"].after.ce90 / 10
+    georeg.assess(fitted, georeg.LimitOptions(max_ce90_px=1.01 * ce90_px))
+    with pytest.raises(LimitError, match=f"CE90 of {alignments['shift'].after.n} check points") as caught:
+        georeg.assess(fitted, georeg.LimitOptions(max_ce90_px=0.99 * ce90_px))
+    assert caught.value.exit_code == 3
+
+
+def test_every_point_has_a_role_and_check_points_are_never_fitted(alignments):
+    for alignment in alignments.values():
+        role, kept = alignment.fitted.role, alignment.points.kept
+        assert np.array_equal(role != Role.REJECTED, kept)
+        assert alignment.after.n + alignment.after.n_excluded == (role == Role.CHECK).sum()
+
+
+@pytest.fixture(scope="module")
+def unlike(tmp_path_factory):
+    """Seven pictures of different ground, all georeferenced to the same place."""
+    folder = tmp_path_factory.mktemp("unlike")
+    paths = []
+    for name, band, flip in (
+        ("shift_reference", 1, 0), ("affine_reference", 2, 1), ("polynomial_reference", 1, 2), ("cross_reference", 1, 3),
+        ("affine_reference", 3, 2), ("polynomial_target", 1, 1), ("shift_target", 1, 3),
+    ):  # fmt: skip
+        with rasterio.open(SAMPLES / f"{name}.tif") as source:
+            pixels = np.rot90(source.read(band)[:448, :448], flip)
+        path = folder / f"{len(paths)}.tif"
+        with rasterio.open(
+            path, "w", driver="GTiff", dtype=pixels.dtype, count=1, height=448, width=448, crs="EPSG:32633",
+            transform=Affine(10, 0, 400_000, 0, -10, 5_800_000),
+        ) as out:  # fmt: skip
+            out.write(pixels, 1)
+        paths.append(path)
+    return paths
+
+
+def test_pairs_that_share_no_ground_are_refused(unlike, tmp_path):
+    pairs = [(a, b) for i, a in enumerate(unlike) for b in unlike[i + 1 :]]
+    assert len(pairs) >= 20
+    for k, (a, b) in enumerate(pairs):
+        with pytest.raises(GeoregError, match=r"\d") as caught:
+            georeg.align(a, b).write(tmp_path / f"{k}.tif")
+        assert caught.value.exit_code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_extents_that_do_not_meet_are_told_with_their_distance(tmp_path):
+    far = tmp_path / "far.tif"
+    with rasterio.open(SAMPLES / TRUTH["shift"]["target"]) as source:
+        profile, pixels = source.profile, source.read()
+    profile["transform"] = Affine.translation(100_000, 0) @ profile["transform"]
+    with rasterio.open(far, "w", **profile) as out:
+        out.write(pixels)
+    with pytest.raises(OverlapError, match=r"share no ground.*\d+ m apart"):
+        georeg.align(SAMPLES / TRUTH["shift"]["reference"], far)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"model": 3}'])
+def test_what_is_not_a_result_is_refused(text):
+    with pytest.raises(InputError):
+        georeg.Alignment.from_json(text)
+
+
+def test_a_picture_shows_that_after_overlays_and_before_does_not(alignments, tmp_path):
+    path = tmp_path / "board.png"
+    draw = importlib.import_module("georeg.report.checkerboard").draw_checkerboard
+    draw(alignments["affine"], str(path))
+    picture = cv2.imread(str(path)).astype(float)
+    half = picture.shape[1] // 2
+    before, after = picture[70:600, 12:half], picture[70:600, half + 12 :]
+    assert before.shape == after.shape
+    breaks = [np.abs(np.diff(panel.mean(axis=2), axis=1)).mean(axis=0) for panel in (before, after)]
+    seams = np.arange(96, before.shape[1], 96)  # where squares meet, edges jump more before than after
+    assert breaks[0][seams - 1].sum() != breaks[1][seams - 1].sum()
+    assert path.stat().st_size < 2_000_000
