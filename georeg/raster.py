@@ -126,6 +126,12 @@ def _check_georeferenced(dataset: Any, path: str) -> None:
             f"{path} has no CRS (coordinate reference system); assign the right one, "
             "for example with: gdal_edit.py -a_srs EPSG:32633 FILE"
         )
+    crs = CRS.from_user_input(dataset.crs)
+    if not (crs.is_projected or crs.is_geographic):
+        raise InputError(
+            f"{path} has the local CRS {crs.name!r}, which does not say where on Earth it is; assign the right one, "
+            "for example with: gdal_edit.py -a_srs EPSG:32633 FILE"
+        )
     transform = dataset.transform
     if transform.is_identity or transform.determinant == 0:
         kind = f"{len(dataset.gcps[0])} GCPs but no" if dataset.gcps[0] else "no"

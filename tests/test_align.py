@@ -16,6 +16,7 @@ from affine import Affine
 import georeg
 from georeg.errors import GeoregError, InputError, LimitError, OverlapError
 from georeg.fit import Role
+from georeg.report.checkerboard import SIDE_PX, SQUARES, ZOOM, draw_checkerboard
 
 SAMPLES = Path(__file__).parent.parent / "sample_tiles"
 TRUTH = json.loads((SAMPLES / "truth.json").read_text())["pairs"]
@@ -169,15 +170,16 @@ def test_what_is_not_a_result_is_refused(text):
         georeg.Alignment.from_json(text)
 
 
-def test_a_picture_shows_that_after_overlays_and_before_does_not(alignments, tmp_path):
+def test_picture_shows_one_reference_and_two_targets(alignments, tmp_path):
     path = tmp_path / "board.png"
-    draw = importlib.import_module("georeg.report.checkerboard").draw_checkerboard
-    draw(alignments["affine"], str(path))
+    draw_checkerboard(alignments["affine"], str(path))
     picture = cv2.imread(str(path)).astype(float)
-    half = picture.shape[1] // 2
-    before, after = picture[70:600, 12:half], picture[70:600, half + 12 :]
-    assert before.shape == after.shape
-    breaks = [np.abs(np.diff(panel.mean(axis=2), axis=1)).mean(axis=0) for panel in (before, after)]
-    seams = np.arange(96, before.shape[1], 96)  # where squares meet, edges jump more before than after
-    assert breaks[0][seams - 1].sum() != breaks[1][seams - 1].sum()
-    assert path.stat().st_size < 2_000_000
+    side, square = SIDE_PX * ZOOM, SIDE_PX * ZOOM // SQUARES
+    top, half = picture.shape[0] - side - 48, picture.shape[1] // 2
+    panels = [picture[top : top + side, left : left + side] for left in (12, half + 12)]
+    squares = [panel.reshape(SQUARES, square, SQUARES, square, 3).swapaxes(1, 2) for panel in panels]
+    target = np.add.outer(np.arange(SQUARES), np.arange(SQUARES)) % 2 == 1
+    assert np.array_equal(squares[0][~target], squares[1][~target])
+    assert all((squares[0][i, j] != squares[1][i, j]).any() for i, j in np.argwhere(target))
+    assert np.array_equal(squares[0][~target][..., 0], squares[0][~target][..., 2])  # the reference is grey
+    assert squares[0][target][..., 2].mean() > 1.2 * squares[0][target][..., 0].mean()  # the target is amber
