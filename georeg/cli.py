@@ -7,10 +7,13 @@ import dataclasses
 import importlib
 import logging
 import re
+import signal
 import sys
+import threading
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import georeg
@@ -20,6 +23,7 @@ from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions,
 DESCRIPTION = (
     "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
 )
+_MUTE = logging.NullHandler()
 EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you set was exceeded"
 
 
@@ -27,11 +31,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = _parser().parse_args(argv)
     # rasterio logs what it then raises: it is said once, in our sentence
-    logging.getLogger("rasterio").addHandler(logging.NullHandler())
+    logging.getLogger("rasterio").addHandler(_MUTE)
     try:
         # what the verbs need takes half a second to import: not for --help
         verbs = importlib.import_module("georeg.verbs")
-        getattr(verbs, arguments.verb)(arguments)
+        with _terminated_cleanly():
+            getattr(verbs, arguments.verb)(arguments)
     except GeoregError as exc:
         print(f"georeg: {exc}", file=sys.stderr)
         return exc.exit_code
@@ -41,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1  # the reader of our output has gone: it has what it wanted
     return 0
+
+
+@contextmanager
+def _terminated_cleanly() -> Iterator[None]:
+    """Being terminated is being interrupted, so that no temporary file is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

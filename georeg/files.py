@@ -62,7 +62,7 @@ def replacing(path: str) -> Iterator[str]:
     """A temporary name beside ``path``, renamed to it if the block ends well and removed if it does not."""
     folder, name = os.path.split(os.path.abspath(path))
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.georeg-", suffix=os.path.splitext(name)[1], dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name[:40]}.georeg-", dir=folder)
         os.close(handle)
         os.chmod(temporary, 0o666 & ~_umask())
         try:
@@ -94,7 +94,7 @@ def _umask() -> int:
 
 
 def _sync(path: str) -> None:
-    with open(path, "rb") as file:
+    with open(path, "r+b") as file:  # Windows syncs only what is open for writing
         os.fsync(file.fileno())
 
 

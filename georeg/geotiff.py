@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from georeg.errors import InputError, OutputError
-from georeg.files import SIDECARS, replacing
+from georeg.files import SIDECARS, check_output, replacing
 from georeg.raster import Raster, truncated_block
 
 BLOCK_PX = 512
@@ -41,8 +41,9 @@ def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
     InputError
         The source is truncated.
     OutputError
-        The copy cannot be written.
+        The copy cannot be written, or would replace a file that the raster is read from.
     """
+    check_output(path, raster.files, overwrite=True)
     with replacing(path) as temporary:
         if raster.driver == "GTiff" and os.path.isfile(raster.path):
             _copy_files(raster.path, temporary)
@@ -74,8 +75,9 @@ def write_blocks(
     Raises
     ------
     OutputError
-        It cannot be written.
+        It cannot be written, or would replace a file that the raster is read from.
     """
+    check_output(path, raster.files, overwrite=True)
     dtype = np.result_type(*raster.dtypes)
     nodata = _representable(raster.nodata, dtype)
     profile = {

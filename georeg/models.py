@@ -24,7 +24,7 @@ class Model(Protocol):
     kind: ClassVar[str]
 
     def __call__(self, tgt_xy: ArrayLike) -> FloatArray: ...
-    def inverse(self, ref_xy: ArrayLike) -> FloatArray: ...
+    def inverse(self, ref_xy: ArrayLike, *, missing_ok: bool = False) -> FloatArray: ...
     @property
     def affine(self) -> AffineTransform | None: ...
     def to_dict(self) -> dict[str, Any]: ...
@@ -123,27 +123,40 @@ class PolynomialDisplacement:
         slopes = np.stack([by_u @ self.coefficients, by_v @ self.coefficients], axis=2) / self.scale
         return np.asarray(slopes + np.eye(2))
 
-    def inverse(self, ref_xy: ArrayLike) -> FloatArray:
+    def inverse(self, ref_xy: ArrayLike, *, missing_ok: bool = False) -> FloatArray:
         """Target map xy whose corrected xy is ``ref_xy``, by Newton's method, exact to 1e-9 of the scale.
+
+        Where the model folds, far from its tie points, there is none: that is NaN if ``missing_ok``.
 
         Raises
         ------
         FitError
-            The model folds over there, so that no inverse exists.
+            There is none, and that is not ``missing_ok``.
         """
         ref = np.asarray(ref_xy, float).reshape(-1, 2)
         tgt = ref - self.displacement(ref)
-        if self.degree == 0:
-            return tgt
+        if self.degree > 0:
+            with np.errstate(all="ignore"):
+                tgt = self._newton(tgt, ref)
+        if not missing_ok and np.isnan(tgt).any():
+            raise FitError(
+                f"the {self.kind} model cannot be inverted at {int(np.isnan(tgt).any(axis=1).sum())} of {len(tgt)} places, "
+                "too far from where it was fitted; choose a simpler --model"
+            )
+        return tgt
+
+    def _newton(self, tgt: FloatArray, ref: FloatArray) -> FloatArray:
+        """Climb from ``tgt`` to where the model gives ``ref``; NaN where it does not arrive, or behind a fold."""
         for _ in range(50):
             miss = ref - self(tgt)
-            if np.abs(miss).max(initial=0) <= 1e-9 * self.scale:
-                return tgt
-            tgt = tgt + np.linalg.solve(self.jacobian(tgt), miss[..., None])[..., 0]
-        raise FitError(
-            f"the {self.kind} model cannot be inverted {np.abs(miss).max():.3g} map units from where it was "
-            "fitted; choose a simpler --model"
-        )
+            arrived = np.abs(miss).max(axis=1) <= 1e-9 * self.scale
+            if arrived.all():
+                break
+            (a, b), (c, d) = np.moveaxis(self.jacobian(tgt), 0, -1)
+            step = np.stack([d * miss[:, 0] - b * miss[:, 1], a * miss[:, 1] - c * miss[:, 0]], axis=1)
+            tgt = tgt + step / (a * d - b * c)[:, None]
+        folded = np.linalg.det(self.jacobian(tgt)) <= 0 if self.degree > 1 else np.zeros(len(tgt), bool)
+        return np.where((arrived & ~folded)[:, None], tgt, np.nan)
 
     @property
     def affine(self) -> AffineTransform | None:

@@ -54,11 +54,21 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
     with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads) as executor:
         search = _Search(pair, ref, tgt, names, options, executor, progress)
         factor = search.overview_factor()
-        prior = search.best_shift(factor)
-        while factor > 1:
-            factor = max(1, factor // 4)
-            prior, _ = search.improve(prior, factor)
-        return search.dense(*search.improve(prior, 1))
+        prior, weight = search.best_shift(factor), None
+        levels = _tile_levels(factor)
+        for k, level in enumerate(levels):
+            progress("refine", k, len(levels))
+            prior, weight = search.improve(prior, level)
+        progress("refine", len(levels), len(levels))
+        return search.dense(prior, weight)
+
+
+def _tile_levels(factor: int) -> list[int]:
+    """Reductions at which tiles are matched after an overview reduced by ``factor``: each a quarter of the last, to 1."""
+    levels = [max(1, factor // 4)]
+    while levels[-1] > 1:
+        levels.append(max(1, levels[-1] // 4))
+    return levels
 
 
 def _check(options: MatchOptions) -> None:
@@ -164,11 +174,9 @@ class _Search:
 
     def improve(self, prior: PolynomialDisplacement, factor: int) -> tuple[PolynomialDisplacement, FloatArray | None]:
         """A better prior from few windows at one level, or the same where they tell nothing, and the spectral weight."""
-        self.progress("refine", 0, 1)
         points, coherence = self._pass(prior, factor, SPARSE_POINTS)
         kept = points.subset(points.kept)
         weight = coherence_weight(coherence)
-        self.progress("refine", 1, 1)
         for kind in ("affine", "translation"):
             better, agreeing = _fitted(kept, LADDER[kind])
             if better is not None and agreeing >= max(4 * better.n_terms(), len(kept) / 3):

@@ -43,10 +43,11 @@ def transformer(src_wkt: str, dst_wkt: str) -> Transformer:
 
 
 def transform_xy(xy: FloatArray, src: CRS, dst: CRS) -> FloatArray:
-    """(N, 2) map coordinates in ``dst`` of (N, 2) map coordinates in ``src``; exact where they are equal."""
+    """(N, 2) map coordinates in ``dst`` of (N, 2) in ``src``: the same where the CRSs are, NaN where there are none."""
     if src == dst:
         return xy
-    return np.stack(transformer(src.to_wkt(), dst.to_wkt()).transform(xy[:, 0], xy[:, 1]), axis=1).astype(float)
+    moved = np.stack(transformer(src.to_wkt(), dst.to_wkt()).transform(xy[:, 0], xy[:, 1]), axis=1).astype(float)
+    return np.where(np.isfinite(moved), moved, np.nan)
 
 
 def apply_transform(transform: Any, xy: FloatArray) -> FloatArray:
@@ -71,8 +72,8 @@ class Placement:
     model: PolynomialDisplacement
 
     def to_px(self, xy: FloatArray) -> FloatArray:
-        """Pixel coordinates (column, row) of corrected working xy, (N, 2)."""
-        own_xy = transform_xy(self.model.inverse(xy), self.crs, self.raster.crs)
+        """Pixel coordinates (column, row) of corrected working xy, (N, 2); NaN where model or projection has none."""
+        own_xy = transform_xy(self.model.inverse(xy, missing_ok=True), self.crs, self.raster.crs)
         return apply_transform(~self.raster.transform, own_xy)
 
     def to_xy(self, px: FloatArray) -> FloatArray:
@@ -297,8 +298,9 @@ def _resample(band: NDArray[Any], at: FloatArray, kernel: Kernel, sigma_px: floa
 @lru_cache
 def _prefilter(order: int) -> FloatArray:
     """Taps that turn samples into coefficients of a B-spline, to 5e-8. Unlike a recursion they act alike in any window."""
-    at_integers = {3: (4 / 6, 1 / 6), 5: (66 / 120, 26 / 120, 1 / 120)}.get(order, (1.0,))
-    radius = {3: 13, 5: 20}.get(order, 0)
+    if order < 2:
+        return np.ones(1)
+    at_integers, radius = {3: ((4 / 6, 1 / 6), 13), 5: ((66 / 120, 26 / 120, 1 / 120), 20)}[order]
     turn = 2 * np.pi * np.fft.rfftfreq(256)
     spectrum = at_integers[0] + sum(2 * b * np.cos(k * turn) for k, b in enumerate(at_integers[1:], start=1))
     half = np.fft.irfft(1 / spectrum)[: radius + 1]

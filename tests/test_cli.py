@@ -212,20 +212,30 @@ def test_json_nested_too_deep_is_refused(tmp_path: Path, capsys: Capture) -> Non
     assert_refused(main(["fit", str(tmp_path / "deep.json"), "-o", str(tmp_path / "out")]), capsys, "")
 
 
-@pytest.mark.parametrize("key", ["model", "role", "candidates", "tie_points", "verification", "after", "sigma_px"])
-@pytest.mark.parametrize("value", [None, "x", [], {}, 5])
-@pytest.mark.parametrize("verb", ["assess", "apply"])
+WRONG = {
+    "assess": ("model", "role", "tie_points", "sigma_px"),
+    "apply": ("model", "tie_points", "sigma_px", "verification", "after"),
+}
+
+
+@pytest.mark.parametrize(("verb", "key"), [(verb, key) for verb, keys in WRONG.items() for key in keys])
+@pytest.mark.parametrize("value", [None, "x", {}], ids=repr)
 def test_a_damaged_result_is_refused(
     verb: str, key: str, value: Any, shift_alignment: georeg.Alignment, tmp_path: Path, capsys: Capture
 ) -> None:
-    if verb == "assess" and key in ("verification", "after"):
-        pytest.skip("assess makes these anew")
-    if (key, value) in (("candidates", []), ("candidates", {}), ("sigma_px", 5)) or (verb, key) == ("apply", "role"):
-        pytest.skip("it could be so, or makes no difference")
     result = tmp_path / "result.json"
     result.write_text(json.dumps(shift_alignment.to_dict() | {key: value}))
     assert_refused(main([verb, "--quiet", str(result), "-o", str(tmp_path / "out")]), capsys, "")
     assert list(tmp_path.iterdir()) == [result]
+
+
+@pytest.mark.xfail(reason="not yet validated", raises=IndexError)
+def test_a_result_of_too_few_roles_is_refused(
+    shift_alignment: georeg.Alignment, tmp_path: Path, capsys: Capture
+) -> None:
+    result = tmp_path / "result.json"
+    result.write_text(json.dumps(shift_alignment.to_dict() | {"role": [1]}))
+    assert_refused(main(["assess", "--quiet", str(result), "-o", str(tmp_path / "out")]), capsys, "")
 
 
 @pytest.mark.parametrize("verb", ["fit", "assess", "apply"])
@@ -404,25 +414,39 @@ def test_another_target_of_the_same_acquisition_takes_the_correction(
     assert main(["apply", "--quiet", str(tmp_path / "result.json"), other, "-o", other, "--overwrite"]) == 1
 
 
-@pytest.mark.parametrize("wait_s", [0.3, 0.9, 1.6])
-def test_an_interrupt_ends_soon_with_one_sentence(wait_s: float, shift_pair: Pair, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such signals")
+@pytest.mark.parametrize(
+    ("stage", "number"), [("coarse", signal.SIGINT), ("match", signal.SIGINT), ("match", signal.SIGTERM)]
+)
+def test_an_interrupt_ends_soon_with_one_sentence(
+    stage: str, number: signal.Signals, shift_pair: Pair, tmp_path: Path
+) -> None:
     big = [enlarged(path, tmp_path / name) for path, name in zip(shift_pair, ("r.tif", "t.tif"), strict=True)]
     before = sorted(p.name for p in tmp_path.iterdir())
-    command = [sys.executable, "-m", "georeg.cli", "align", "--quiet", *big, "-o", str(tmp_path / "out.tif")]
-    command += ["--resample", "--max-points", "20000"]
+    command = [sys.executable, "-m", "georeg.cli", "align", *big, "-o", str(tmp_path / "out.tif"), "--resample"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(wait_s)
-        assert process.poll() is None, "the run is too short to be interrupted"
+        assert process.stdout is not None
+        assert process.stderr is not None
+        while f"georeg: {stage}" not in process.stderr.readline():
+            assert process.poll() is None, "it ended before it could be interrupted"
         start = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        process.send_signal(number)
+        err, out = process.stderr.read(), process.stdout.read()
+        process.wait(timeout=30)
         took_s = time.monotonic() - start
-    assert took_s < 4  # two on an idle machine
+    assert took_s < 3  # half a second on an idle machine
     assert (process.returncode, out) == (1, "")
-    assert err.splitlines() == ["georeg: interrupted; nothing was written"]
+    assert err.splitlines()[-1] == "georeg: interrupted; nothing was written"
+    assert "Traceback" not in err
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
+def test_the_command_line_leaves_the_handling_of_signals_as_it_was(shift_pair: Pair) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    main(["assess", "--quiet", *shift_pair, "--threads", "0"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def enlarged(source: str, path: Path) -> str:
-    """Nine times the ground, so that a run takes a while."""
+    """Nine times the ground, so that a run takes some seconds."""
     return variant(source, path, lambda a: np.tile(a, (1, 3, 3)), height=1536, width=1536)

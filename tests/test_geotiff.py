@@ -5,12 +5,13 @@ and a run that fails leaves everything as it was.
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -396,28 +397,41 @@ def assert_moved(before: Any, after: Any) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-@pytest.mark.parametrize("hole", ["nodata", "nan", "mask", "alpha", "given"])
+@pytest.mark.parametrize("hole", ["nodata", "mask", "given"])
 def test_no_nodata_bleeds_into_valid_pixels(
     hole: str, dtype: str, shift_alignment: georeg.Alignment, tmp_path: Path
 ) -> None:
-    if hole == "nan" and dtype != "float32":
-        pytest.skip("integers hold no NaN")
-    data = np.full((2 if hole == "alpha" else 1, 150, 140), 117, dtype)
-    gap = np.s_[:, 40:70, 50:90]
-    data[gap] = {"nodata": 0, "nan": np.nan, "mask": 3, "alpha": 0, "given": 5}[hole]
-    source = tmp_path / "source.tif"
-    if hole == "alpha":
-        data[1] = np.where(data[0] == 0, 0, 255 if dtype == "uint8" else 32767)
-        save(source, data, alpha="YES")
-        if dtype != "uint8":
-            pytest.skip("GDAL reads the alpha of other types as it likes")
-    else:
-        save(source, data, **{"nodata": {"nodata": 0}, "nan": {"nodata": np.nan}}.get(hole, {}))
+    data = constant_with_hole(dtype, 3)
+    source = save(tmp_path / "source.tif", data, **({"nodata": 3} if hole == "nodata" else {}))
     if hole == "mask":
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "r+") as dataset:
+        with rasterio.Env(**INTERNAL_MASK), rasterio.open(source, "r+") as dataset:
             dataset.write_mask(data[0] != 3)
-    alignment = given_nodata(shift_alignment, 5) if hole == "given" else shift_alignment
-    with rasterio.open(resampled(alignment, source)) as after:
+    alignment = given_nodata(shift_alignment, 3) if hole == "given" else shift_alignment
+    assert_constant_with_hole(resampled(alignment, source))
+
+
+@pytest.mark.parametrize("nodata", [float("nan"), None], ids=["declared", "undeclared"])
+def test_no_nan_bleeds_into_valid_pixels(
+    nodata: float | None, shift_alignment: georeg.Alignment, tmp_path: Path
+) -> None:
+    source = save(tmp_path / "source.tif", constant_with_hole("float32", np.nan), nodata=nodata)
+    assert_constant_with_hole(resampled(shift_alignment, source))
+
+
+def test_no_transparent_pixel_bleeds_into_opaque_ones(shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
+    data = np.concatenate([constant_with_hole("uint8", 3)] * 2)
+    data[1] = np.where(data[0] == 3, 0, 255)
+    assert_constant_with_hole(resampled(shift_alignment, save(tmp_path / "source.tif", data, alpha="YES")))
+
+
+def constant_with_hole(dtype: str, hole: float) -> NDArray[Any]:
+    data = np.full((1, 150, 140), 117, dtype)
+    data[:, 40:70, 50:90] = hole
+    return data
+
+
+def assert_constant_with_hole(path: Path) -> None:
+    with rasterio.open(path) as after:
         valid = after.read_masks(1) > 0
         assert valid.sum() == pytest.approx(150 * 140 - 30 * 40, rel=0.01)
         assert set(np.unique(after.read(1)[valid])) == {117}
@@ -551,6 +565,39 @@ def test_an_input_is_never_overwritten(
     assert source.read_bytes() == before
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_what_a_virtual_raster_is_made_of_is_never_overwritten(
+    way: str, shift_alignment: georeg.Alignment, tmp_path: Path
+) -> None:
+    source = save(tmp_path / "source.tif", image())
+    rasterio.shutil.copy(source, tmp_path / "source.vrt", driver="VRT")
+    before = files(tmp_path)
+    options = WriteOptions(resample=WAYS[way].resample, overwrite=True)
+    with pytest.raises(OutputError, match="would replace"):
+        georeg.apply(shift_alignment, source, options, target=tmp_path / "source.vrt")
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["out", "out.png", "ünï cödé.tif", "n" * 250 + ".tif", "a.b.c.tiff"])
+def test_any_name_will_do(name: str, shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
+    for options in WAYS.values():
+        georeg.apply(shift_alignment, tmp_path / name, options)
+        with rasterio.open(tmp_path / name) as dataset:
+            assert dataset.driver == "GTiff"
+        assert [p.name for p in tmp_path.iterdir()] == [name]
+        (tmp_path / name).unlink()
+
+
+def test_a_raster_in_an_archive_can_be_corrected(tmp_path: Path) -> None:
+    source = described(tmp_path / "source.tif")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.write(source, "source.tif")
+    copy_with_transform(open_raster(f"/vsizip/{tmp_path}/archive.zip/source.tif"), MOVED, str(tmp_path / "out.tif"))
+    with rasterio.open(source) as a, rasterio.open(tmp_path / "out.tif") as b:
+        np.testing.assert_array_equal(a.read(), b.read())
+        assert b.transform == MOVED
+
+
 def blocks_that_fail() -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]:
     yield Window(0, 0, 512, 512), np.ones((1, 512, 512), "uint16"), np.ones((512, 512), bool)
     raise InputError("the pixels cannot be read")
@@ -627,6 +674,8 @@ def test_a_folder_is_no_output(tmp_path: Path) -> None:
 
 
 def limited(size: int) -> Callable[[], None]:
+    resource = pytest.importorskip("resource", reason="this system cannot limit the size of files")
+
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -664,6 +713,7 @@ def nobody() -> None:
     os.setuid(65534)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions of Windows differ")
 def test_no_permission_is_one_sentence(result: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o755)
@@ -684,6 +734,20 @@ def test_no_permission_is_one_sentence(result: Path, tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "permission" in done.stderr
     assert list(locked.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_file_is_one_sentence(
+    shift_alignment: georeg.Alignment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(OutputError, match="cannot be written: permission denied"):
+        georeg.apply(shift_alignment, tmp_path / "out.tif")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match="no permission to write"):
+        georeg.apply(shift_alignment, tmp_path / "out.tif")
 
 
 def test_a_full_disk_is_noticed_by_python_too(
