@@ -174,6 +174,7 @@ def align(
     LimitError
         It was, but a limit is exceeded.
     """
+    _check_limits(limits or LimitOptions())  # before the work rather than after it
     points = match(reference, target, inputs=inputs, matching=matching, progress=progress)
     return assess(fit(points, fitting), limits)
 
@@ -188,8 +189,9 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
     LimitError
         The accuracy exceeds a limit.
     """
-    alignment = Alignment(fitted, *verify(fitted))
     limits = limits or LimitOptions()
+    _check_limits(limits)
+    alignment = Alignment(fitted, *verify(fitted))
     for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
         value = getattr(alignment.after, name) / alignment.after.gsd
         if limit is not None and value > limit:
@@ -227,7 +229,9 @@ def apply(
     inputs = alignment.points.inputs
     raster = open_raster(inputs.target if target is None else target, nodata=inputs.tgt_nodata)
     path = os.fspath(path)
-    check_output(path, (inputs.reference, inputs.target, raster.path), overwrite=options.overwrite)
+    reference_files = open_raster(inputs.reference).files if os.path.exists(inputs.reference) else ()
+    protected = (inputs.reference, inputs.target, raster.path, *reference_files)
+    check_output(path, protected, overwrite=options.overwrite)
     placement = Placement(raster, alignment.crs, alignment.model)
     transform = None if options.resample else corrected_transform(placement)
     if transform is not None:
@@ -288,12 +292,23 @@ def match(
     return points
 
 
+def _check_limits(limits: LimitOptions) -> None:
+    for name, limit in asdict(limits).items():
+        if limit is not None and not limit > 0:
+            raise InputError(f"--{name.replace('_', '-')} is {limit}; give a number above 0")
+
+
+def _absolute(path: str) -> str:
+    """The path of a file from anywhere, so that a result can be applied from another folder."""
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
 def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
     ref = open_raster(reference, nodata=inputs.ref_nodata)
     tgt = open_raster(target, nodata=inputs.tgt_nodata)
     names = Inputs(
-        ref.path,
-        tgt.path,
+        _absolute(ref.path),
+        _absolute(tgt.path),
         check_bands(ref, inputs.ref_bands),
         check_bands(tgt, inputs.tgt_bands),
         inputs.ref_nodata,

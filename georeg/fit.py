@@ -94,6 +94,8 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     options = options or FitOptions()
     if options.model != "auto" and options.model not in LADDER:
         raise InputError(f"no model {options.model!r}; choose auto or one of {', '.join(LADDER)}")
+    if options.seed < 0:
+        raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
     check = points.kept & (block % N_BLOCK_CLASSES == _withheld_class(block[points.kept]))
     offered = points.kept & ~check

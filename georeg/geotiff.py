@@ -173,9 +173,7 @@ def _convert(raster: Raster, temporary: str) -> None:
         if source.overviews(1) and not internal_mask:
             options["COPY_SRC_OVERVIEWS"] = "YES"
         if "NBITS" in source.tags(1, ns="IMAGE_STRUCTURE"):
-            options["NBITS"] = (
-                8 * dtype.itemsize
-            )  # GDAL would pack the 15 bits of Sentinel-2, which forbids a predictor
+            options["NBITS"] = 8 * dtype.itemsize  # packing the 15 bits of Sentinel-2 would forbid a predictor
         rasterio.shutil.copy(source, temporary, driver="GTiff", **options)
 
 

@@ -72,7 +72,7 @@ def parse_json(text: str) -> dict[str, Any]:
     """
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as exc:
+    except (json.JSONDecodeError, RecursionError) as exc:
         raise InputError(f"not JSON ({exc}); give a file that georeg wrote") from exc
     if not isinstance(values, dict):
         raise InputError("JSON without an object at its top; give a file that georeg wrote")
@@ -94,10 +94,13 @@ def _points(values: dict[str, Any]) -> TiePoints:
 
 
 def _fit(values: dict[str, Any]) -> Fit:
+    points, role = _points(values["tie_points"]), np.array(values["role"], np.uint8)
+    if role.shape != (len(points),):
+        raise ValueError(f"{role.size} roles of {len(points)} tie points")
     return Fit(
-        points=_points(values["tie_points"]),
+        points=points,
         model=from_dict(values["model"]),
-        role=np.array(values["role"], np.uint8),
+        role=role,
         sigma_px=float(values["sigma_px"]),
         candidates=tuple(Candidate(**c) for c in values["candidates"]),
     )

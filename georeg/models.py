@@ -230,9 +230,18 @@ def from_dict(values: dict[str, Any]) -> PolynomialDisplacement:
     try:
         model = LADDER[values["kind"]]
         x, y = values["origin_xy"]
-        return model((float(x), float(y)), float(values["scale"]), np.asarray(values["coefficients"], float))
+        made = model((float(x), float(y)), float(values["scale"]), np.asarray(values["coefficients"], float))
+        _check_values(made, values)
+        return made
     except (KeyError, TypeError, ValueError) as exc:
         raise InputError(
             f"not a georeg model ({exc!r}); expected kind, one of {', '.join(LADDER)}, origin_xy, scale and "
             "coefficients"
         ) from exc
+
+
+def _check_values(model: PolynomialDisplacement, values: dict[str, Any]) -> None:
+    if values.get("exponents", terms := [list(pair) for pair in model.exponents()]) != terms:
+        raise ValueError(f"exponents are not {terms}")
+    if not (model.scale > 0 and np.isfinite([*model.origin_xy, model.scale, *model.coefficients.ravel()]).all()):
+        raise ValueError("a number is not finite, or the scale not above 0")

@@ -76,6 +76,7 @@ def assess(arguments: argparse.Namespace) -> None:
     if arguments.output:
         _check_output(arguments, arguments.inputs)
     if len(arguments.inputs) == 1:
+        _refuse_changed(arguments, InputOptions, MatchOptions, FitOptions)
         alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)
     elif len(arguments.inputs) == 2:
         with _progress(arguments) as progress:
@@ -94,6 +95,16 @@ def assess(arguments: argparse.Namespace) -> None:
         _save(arguments, alignment.to_dict(), sentence)
     else:
         _show(arguments, alignment, sentence)
+
+
+def _refuse_changed(arguments: argparse.Namespace, *groups: type[Any]) -> None:
+    """Raise for options that would have no effect on a fit that is made already."""
+    for group in groups:
+        for field in dataclasses.fields(group):
+            if getattr(arguments, field.name) != field.default:
+                raise InputError(
+                    f"--{field.name.replace('_', '-')} has no effect on a fit that is made; give two rasters, or leave it out"
+                )
 
 
 def apply(arguments: argparse.Namespace) -> None:

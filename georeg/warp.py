@@ -115,32 +115,42 @@ class _Lattice:
 
     step: int
     """Grid pixels between nodes."""
+    first: tuple[int, int]
+    """Number of the first (row, column) of nodes; further ones could not touch the raster."""
     src_px: FloatArray
     """(2, n, m): source column and row; NaN where the projections have none."""
-    coarsening: float
-    """Source pixels per grid pixel, where the two overlap."""
+
+    def coarsening(self) -> float:
+        """Source pixels per grid pixel: the median over the cells."""
+        across = self.src_px[:, :-1, 1:] - self.src_px[:, :-1, :-1]
+        down = self.src_px[:, 1:, :-1] - self.src_px[:, :-1, :-1]
+        area = np.abs(across[0] * down[1] - across[1] * down[0])
+        known = area[np.isfinite(area)]
+        return float(np.sqrt(np.median(known))) / self.step if known.size else 1.0
 
     def at_centres(self, window: Window) -> FloatArray:
-        """Source pixel coordinates (2, height, width) of the centre of every grid pixel of a window."""
-        row, down = self._place(window.row_off, window.height)
-        col, across = self._place(window.col_off, window.width)
+        """Source pixel coordinates (2, height, width) of the centre of every grid pixel of a window; NaN: none."""
+        row, down = self._place(window.row_off, window.height, 0)
+        col, across = self._place(window.col_off, window.width, 1)
         down = down[:, None]
         lines = self.src_px[:, row] * (1 - down) + self.src_px[:, row + 1] * down
         return np.asarray(lines[:, :, col] * (1 - across) + lines[:, :, col + 1] * across)
 
-    def _place(self, start: int, length: int) -> tuple[NDArray[np.intp], FloatArray]:
-        """Node before each pixel centre, and how far beyond it the centre lies, in steps."""
-        at = (np.arange(start, start + length) + 0.5) / self.step
-        node = at.astype(np.intp)
-        return node, at - node
+    def _place(self, start: int, length: int, axis: int) -> tuple[NDArray[np.intp], FloatArray]:
+        """Node before each pixel centre, and how far beyond it the centre lies, in steps; NaN beyond the lattice."""
+        at = (np.arange(start, start + length) + 0.5) / self.step - self.first[axis]
+        last = self.src_px.shape[1 + axis] - 1
+        node = np.clip(at, 0, last - 1).astype(np.intp)
+        return node, np.where((at >= 0) & (at <= last), at - node, np.nan)
 
     def whole_pixels(self, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
         """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
-        reduce = max(1, round(self.coarsening)) if averaged else 1
-        rows, cols = (self.step * np.arange(n) for n in self.src_px.shape[1:])
+        reduce = max(1, round(self.coarsening())) if averaged else 1
+        rows, cols = (self.step * (k + np.arange(n)) for k, n in zip(self.first, self.src_px.shape[1:], strict=True))
         shift_px = self.src_px / reduce - np.stack(np.meshgrid(cols, rows))
         drift = np.ptp(shift_px, axis=(1, 2)).max()
-        if not (drift <= SNAP_DRIFT_PX and drift / max(cols[-1], rows[-1]) * snap_px <= SNAP_DISTORTION_PX):
+        distortion = drift / max(np.ptp(cols), np.ptp(rows)) * snap_px
+        if not (drift <= SNAP_DRIFT_PX and distortion <= SNAP_DISTORTION_PX):
             return None
         col, row = np.rint(shift_px.mean(axis=(1, 2))).astype(int)
         return int(col), int(row), reduce
@@ -149,42 +159,44 @@ class _Lattice:
 @lru_cache(maxsize=8)
 def _lattice(placement: Placement, grid: GeoBox) -> _Lattice:
     """Source pixel coordinates over ``grid``, on nodes near enough for `MAP_ERROR_PX` between them."""
-    step = 64
-    while step > 1 and _lattice_error_px(placement, grid, step) > MAP_ERROR_PX:
+    step, reach = 64, _reach(placement, grid)
+    while step > 1 and _lattice_error_px(placement, grid, _cells(reach, step), step) > MAP_ERROR_PX:
         step //= 2
-    rows, cols = (np.arange(-(-n // step) + 1.0) * step for n in grid.shape)
-    src_px = _exact(placement, grid, rows, cols)
-    return _Lattice(step, src_px, _coarsening(placement.raster, src_px, step))
+    cells = _cells(reach, step)
+    rows, cols = (np.arange(first, last + 1.0) * step for first, last in cells)
+    return _Lattice(step, (cells[0][0], cells[1][0]), _exact(placement, grid, rows, cols))
 
 
-def _lattice_error_px(placement: Placement, grid: GeoBox, step: int) -> float:
-    """Largest error in the middle of cells of ``step`` grid pixels, some of them where they are many."""
-    middles = [
-        np.unique(np.linspace(0, (n - 1) // step, _TESTED_CELLS).astype(int)) * step + step / 2 for n in grid.shape
-    ]
-    corners = [np.stack([at - step / 2, at + step / 2], axis=1).ravel() for at in middles]
+def _reach(placement: Placement, grid: GeoBox) -> FloatArray:
+    """First and last (row, column), in pixels of ``grid``, that the raster reaches; all where that is not known."""
+    height, width = placement.raster.shape
+    around = np.stack(np.meshgrid(np.linspace(0, width, 21), np.linspace(0, height, 21)), axis=-1).reshape(-1, 2)
+    px = apply_transform(~grid.affine, placement.to_xy(around))[:, ::-1]
+    reach = np.stack([px.min(axis=0), px.max(axis=0)])
+    return np.clip(reach if np.isfinite(reach).all() else [[0, 0], grid.shape], 0, grid.shape)
+
+
+def _cells(reach: FloatArray, step: int) -> list[tuple[int, int]]:
+    """First and last node of cells of ``step`` pixels that cover ``reach``, with one more around, by row and column."""
+    low = np.maximum(np.floor(reach[0] / step).astype(int) - 1, 0)
+    high = np.ceil(reach[1] / step).astype(int) + 1
+    return [(int(first), int(last)) for first, last in zip(low, high, strict=True)]
+
+
+def _lattice_error_px(placement: Placement, grid: GeoBox, cells: list[tuple[int, int]], step: int) -> float:
+    """Largest error in the middle of lattice cells, some of them where they are many."""
+    tested = [np.unique(np.linspace(first, last - 1, _TESTED_CELLS).astype(int)) * step for first, last in cells]
+    corners = [np.stack([at, at + step], axis=1).ravel().astype(float) for at in tested]
     at_corners = _exact(placement, grid, corners[0], corners[1])
     pairs = at_corners[:, ::2] + at_corners[:, 1::2]
-    error = np.abs((pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4 - _exact(placement, grid, middles[0], middles[1]))
+    middles = (pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4
+    error = np.abs(middles - _exact(placement, grid, tested[0] + step / 2, tested[1] + step / 2))
     return float(np.nan_to_num(error).max())
-
-
-def _coarsening(raster: Raster, src_px: FloatArray, step: int) -> float:
-    """Source pixels per grid pixel: the median over the lattice cells that touch the raster, else over all."""
-    across, down = src_px[:, :-1, 1:] - src_px[:, :-1, :-1], src_px[:, 1:, :-1] - src_px[:, :-1, :-1]
-    ratio = np.sqrt(np.abs(across[0] * down[1] - across[1] * down[0])) / step
-    reach = 2 * step * np.maximum(ratio, 1)
-    (col, row), (height, width) = src_px[:, :-1, :-1], raster.shape
-    known = np.isfinite(ratio)
-    near = known & (col > -reach) & (row > -reach) & (col < width + reach) & (row < height + reach)
-    chosen = ratio[near if near.any() else known]
-    return float(np.median(chosen)) if chosen.size else 1.0
 
 
 def _exact(placement: Placement, grid: GeoBox, rows: FloatArray, cols: FloatArray) -> FloatArray:
     x, y = np.meshgrid(cols, rows)
     px = placement.to_px(apply_transform(grid.affine, np.stack([x.ravel(), y.ravel()], axis=1)))
-    px[~np.isfinite(px).all(axis=1)] = np.nan
     return px.T.reshape(2, len(rows), len(cols))
 
 
@@ -250,8 +262,9 @@ def _interpolate(
     dtype: DTypeLike,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
-    reduce = 1 if kernel == "nearest" else max(1, int(lattice.coarsening / 2))
-    remaining = lattice.coarsening / reduce
+    coarsening = lattice.coarsening()
+    reduce = 1 if kernel == "nearest" else max(1, int(coarsening / 2))
+    remaining = coarsening / reduce
     sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and kernel != "nearest" else 0.0
     # twice what the filters reach over: the fill of the invalid pixels that they meet is found as far away again
     halo = 2 * (len(_prefilter(_ORDERS[kernel])) // 2 + int(4 * sigma_px + 0.5) + 3)

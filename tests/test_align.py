@@ -37,9 +37,7 @@ def script(name: str):
 
 @pytest.fixture(scope="module")
 def alignments():
-    return {
-        name: georeg.align(SAMPLES / pair["reference"], SAMPLES / pair["target"]) for name, pair in TRUTH.items()
-    }
+    return {name: georeg.align(SAMPLES / pair["reference"], SAMPLES / pair["target"]) for name, pair in TRUTH.items()}
 
 
 @pytest.mark.parametrize("name", TRUTH)

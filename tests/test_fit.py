@@ -100,7 +100,10 @@ def test_check_points_are_withheld_by_blocks():
 def test_certain_points_weigh_more():
     points = tie_points(shift, noise_px=0.05)
     noisy = np.arange(len(points)) % 2 == 0
-    ref_xy = points.ref_xy + np.where(noisy, 1.0, 0.0)[:, None] * np.random.default_rng(5).normal(size=(len(points), 2)) * GSD
+    ref_xy = (
+        points.ref_xy
+        + np.where(noisy, 1.0, 0.0)[:, None] * np.random.default_rng(5).normal(size=(len(points), 2)) * GSD
+    )
     cov = points.cov * np.where(noisy, 400, 1)[:, None, None]
     weighted, _, _ = robust_fit(replace(points, ref_xy=ref_xy, cov=cov), Translation, seed=0)
     error_px = weighted.displacement(points.tgt_xy)[0] / GSD - (2.3, -1.7)
@@ -111,7 +114,7 @@ def test_a_rival_group_of_tie_points_is_refused_as_ambiguous():
     points = tie_points(shift, n=400)
     clouds = points.tgt_xy[:, 0] > CENTRE[0]
     ref_xy = points.ref_xy + np.where(clouds, 1, 0)[:, None] * np.array([1.2, 2.0]) * GSD
-    with pytest.raises(FitError, match="ambiguous.*mask them"):
+    with pytest.raises(FitError, match=r"ambiguous.*mask them"):
         fit(replace(points, ref_xy=ref_xy), FitOptions(model="translation"))
 
 

@@ -22,7 +22,9 @@ def scene(seed: int = 0, side: int = 384, mtf: float = 0.15) -> np.ndarray:
     return (rng.normal(size=f.shape) + 1j * rng.normal(size=f.shape)) * amplitude
 
 
-def image(spectrum: np.ndarray, shift_px: tuple[float, float] = (0, 0), noise: float = 0.02, seed: int = 1) -> np.ndarray:
+def image(
+    spectrum: np.ndarray, shift_px: tuple[float, float] = (0, 0), noise: float = 0.02, seed: int = 1
+) -> np.ndarray:
     """(1, side, side): the scene moved by (column, row) pixels, exactly, then decimated, then its own noise."""
     n = spectrum.shape[0]
     fy, fx = fft.fftfreq(n)[:, None] * OVERSAMPLING, fft.rfftfreq(n) * OVERSAMPLING

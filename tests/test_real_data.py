@@ -72,7 +72,17 @@ def test_sentinel2_dates_are_aligned_within_ten_cpu_seconds_and_500_mb(tmp_path)
         "import resource, sys; from georeg.cli import main; code = main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024); sys.exit(code)"
     )
-    command = [sys.executable, "-c", code, "align", str(S2_REF), str(S2_TGT), "-o", str(tmp_path / "aligned.tif"), "--quiet"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "align",
+        str(S2_REF),
+        str(S2_TGT),
+        "-o",
+        str(tmp_path / "aligned.tif"),
+        "--quiet",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -124,12 +134,8 @@ def test_60_m_against_20_m_of_one_acquisition_shows_no_half_pixel():
 
 
 def test_parallax_of_clouds_is_never_taken_for_a_shift_of_the_ground():
-    try:
-        alignment = georeg.align(L8 / "l8_B4.tif", L8 / "l8_B8.tif")
-    except georeg.GeoregError as refusal:
-        assert "ambiguous" in str(refusal)
-    else:
-        assert np.abs(alignment.displacement()).max() / 30 < 0.1
+    with pytest.raises(georeg.GeoregError, match="ambiguous"):
+        georeg.align(L8 / "l8_B4.tif", L8 / "l8_B8.tif")
 
 
 def test_real_pictures_of_different_places_are_refused(tmp_path):

@@ -195,7 +195,9 @@ def test_map_between_lattice_nodes_is_exact(src: CRS) -> None:
     xy = apply_transform(grid.affine, np.stack([col, row], axis=1) + 0.5)
     tgt_xy = model.inverse(xy)
     exact = apply_transform(~transform, np.stack(to_src.transform(*tgt_xy.T), axis=1))
-    assert np.abs(src_px[:, row, col].T - exact).max() < 0.005
+    inside = ((exact > -20) & (exact < 820)).all(axis=1)
+    assert inside.mean() > 0.7
+    assert np.abs(src_px[:, row, col].T - exact)[inside].max() < 0.005
 
 
 @given(
