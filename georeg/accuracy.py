@@ -14,6 +14,8 @@ from georeg.models import FloatArray
 
 MAX_LOG10_CHANCE = -6.0
 """A result is refused when chance explains its agreeing check points with a probability above 10 to this."""
+HARMLESS_PX = 0.1
+"""A model that moves check points further from the reference by more than this, and more than by chance, is refused."""
 MIN_CHECK_POINTS = 4
 MIN_AGREEING = 0.2
 """Least share of the check points that must agree with the model."""
@@ -108,11 +110,11 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
             f"{MIN_AGREEING:.0%} of them and 1e{MAX_LOG10_CHANCE:.0f} are needed); check that both rasters show the same "
             "ground, or try other bands or a larger --max-points"
         )
-    gain = ((points.displacement[check] ** 2).sum(axis=1) - (residual**2).sum(axis=1))[agreeing]
-    if gain.mean() < -2 * gain.std() / math.sqrt(k):
+    loss = ((residual**2).sum(axis=1) - (points.displacement[check] ** 2).sum(axis=1))[agreeing] / points.gsd**2
+    if loss.mean() > max(2 * loss.std() / math.sqrt(k), HARMLESS_PX**2):
         raise VerificationError(
             f"refused: the {fitted.model.kind} model moves {k} check points further from the reference, by "
-            f"{math.sqrt(-gain.mean()) / points.gsd:.2g} px RMS; choose a simpler --model or try other bands"
+            f"{math.sqrt(loss.mean()):.2g} px RMS; choose a simpler --model or try other bands"
         )
     before = residual_statistics(points.displacement[check][agreeing], points.gsd, n - k)
     after = residual_statistics(residual[agreeing], points.gsd, n - k)

@@ -155,6 +155,16 @@ def test_a_true_fit_is_verified_and_its_accuracy_is_that_of_the_check_points():
     assert after.ce90 / GSD == pytest.approx(0.1 * 2.146, rel=0.25)  # 90 % of a circular normal distribution
 
 
+def test_a_model_that_makes_check_points_worse_is_refused():
+    points = tie_points(lambda uv: np.zeros_like(uv), n=400, noise_px=0.1)
+    fitted = fit(points, FitOptions(model="translation"))
+    wrong = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.5 * GSD, 0.0]])))
+    with pytest.raises(VerificationError, match="further from the reference, by 0.5"):
+        verify(wrong)
+    harmless = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.02 * GSD, 0.0]])))
+    assert verify(harmless)[2].n == verify(fitted)[2].n
+
+
 def test_statistics_follow_their_definitions():
     residual = np.array([[1.0, 2.0], [3.0, -2.0], [2.0, 0.0]])
     a = residual_statistics(residual, gsd=2.0)
