@@ -26,10 +26,11 @@ from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
 from georeg.models import PolynomialDisplacement
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
+from georeg.placement import Placement, corrected_transform
 from georeg.raster import Raster, Reader, check_bands, open_raster
 from georeg.search import find_tie_points
 from georeg.tie_points import Inputs, TiePoints
-from georeg.warp import Kernel, Placement, corrected_transform, output_windows, resample_window
+from georeg.warp import Kernel, output_windows, resample_window
 
 Value = TypeVar("Value")
 PathLike = str | os.PathLike[str]

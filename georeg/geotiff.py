@@ -68,7 +68,7 @@ def write_blocks(
     grid
         Grid of the output.
     blocks
-        (window, data (bands, h, w), valid (h, w)) in the order to write.
+        (window, data, valid), both (bands, h, w), in the order to write.
     path
         Destination.
 
@@ -96,7 +96,7 @@ def write_blocks(
             for window, data, valid in blocks:
                 dataset.write(_encode(data, valid, dtype, nodata), window=window)
                 if masked:
-                    dataset.write_mask(valid, window=window)
+                    dataset.write_mask(valid.any(axis=0), window=window)
         _read_back(temporary, raster, (grid.shape[0], grid.shape[1]), grid.affine)
 
 
@@ -117,10 +117,15 @@ def _encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], 
             largest = np.nextafter(largest, 0)
         data = np.clip(np.rint(data), limits.min, largest)
     data = data.astype(dtype)
-    fill = dtype.type(0 if nodata is None else nodata)
+    fill = dtype.type(_fill_value(dtype) if nodata is None else nodata)
     if nodata is not None:
         data = np.where(data == fill, _beside(fill), data)
     return np.where(valid, data, fill)
+
+
+def _fill_value(dtype: np.dtype[Any]) -> float:
+    """What an invalid pixel holds where no nodata value says so."""
+    return float("nan") if np.issubdtype(dtype, np.floating) else 0.0
 
 
 def _beside(value: Any) -> Any:

@@ -15,8 +15,8 @@ from pyproj.database import query_utm_crs_info
 
 from georeg.errors import InputError, OverlapError
 from georeg.models import FloatArray, PolynomialDisplacement, identity
+from georeg.placement import Placement, apply_transform, compose
 from georeg.raster import Raster
-from georeg.warp import Placement, apply_transform, compose
 
 _SIDE_POINTS = 21
 

@@ -214,7 +214,7 @@ class Reader:
         Returns
         -------
         data, valid
-            ``data`` (bands, height, width), zero where invalid; ``valid`` (height, width): every band valid.
+            Both (bands, height, width); ``data`` is zero where it is not valid.
 
         Raises
         ------
@@ -222,21 +222,20 @@ class Reader:
             The pixels cannot be read.
         """
         data = np.zeros((len(bands), *shape), dtype)
-        valid = np.zeros(shape, bool)
+        valid = np.zeros(data.shape, bool)
         height, width = (n // reduce for n in self.raster.shape)
         top, left = max(corner_px[0], 0), max(corner_px[1], 0)
         bottom, right = min(corner_px[0] + shape[0], height), min(corner_px[1] + shape[1], width)
         if top >= bottom or left >= right:
             return data, valid
-        inside = np.s_[top - corner_px[0] : bottom - corner_px[0], left - corner_px[1] : right - corner_px[1]]
+        inside = np.s_[:, top - corner_px[0] : bottom - corner_px[0], left - corner_px[1] : right - corner_px[1]]
         window = Window(left * reduce, top * reduce, (right - left) * reduce, (bottom - top) * reduce)
         values, mask = self._read_inside(window, (bottom - top, right - left), bands, reduce, overviews)
         if np.iscomplexobj(values) and not np.issubdtype(np.dtype(dtype), np.complexfloating):
             values = np.abs(values)
         if np.issubdtype(values.dtype, np.inexact):
-            mask &= np.isfinite(values).all(axis=0)
-            values = np.where(mask, values, 0)
-        data[(slice(None), *inside)] = np.where(mask, values, 0)
+            mask &= np.isfinite(values)
+        data[inside] = np.where(mask, values, 0)
         valid[inside] = mask
         return data, valid
 
@@ -266,11 +265,13 @@ class Reader:
             nodata = self.raster.nodata
             assert nodata is not None
             invalid = np.isnan(values) if math.isnan(nodata) else values == nodata
-            return np.asarray(~invalid.any(axis=0))
+            return np.asarray(~invalid)
         if not self.raster.has_mask:
-            return np.ones(values.shape[1:], bool)
-        mask = handle.read_masks(list(bands), **options)
-        return np.asarray((mask >= 128).all(axis=0))
+            return np.ones(values.shape, bool)
+        valid = handle.read_masks(list(bands), **options) >= 128
+        alpha = np.isin(bands, self.raster.alpha_bands)
+        valid[alpha] = valid.all(axis=0)  # what is transparent has no opacity to interpolate either
+        return np.asarray(valid)
 
 
 def check_bands(raster: Raster, bands: Sequence[int]) -> tuple[int, ...]:

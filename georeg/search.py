@@ -21,9 +21,10 @@ from georeg.matching.phase import Matches, coherence_weight, match_windows
 from georeg.models import LADDER, FloatArray, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
+from georeg.placement import Placement, apply_transform
 from georeg.raster import Reader
 from georeg.tie_points import Inputs, Status, TiePoints
-from georeg.warp import Placement, apply_transform, sample
+from georeg.warp import Patch, sample
 
 OVERVIEW_PX = 512
 """The coarse search looks at overlaps no larger than this on a side."""
@@ -161,12 +162,12 @@ class _Search:
         images = []
         for reader, place, bands in self._sides(identity()):
             patch = sample(reader, place, grid, bands, overviews=True)
-            if not patch.valid.any():
+            if not patch.valid.all(axis=0).any():
                 raise OverlapError(
                     f"{reader.raster.name} has no valid pixel where the two rasters overlap ({bands=}); check its nodata "
                     "value and mask, or give --ref-nodata / --tgt-nodata"
                 )
-            images += [patch.data, _informative(patch.data, patch.valid)]
+            images += [patch.data, _informative(patch)]
         shift_px, _ = coarse_shifts(images[0], images[1], images[2], images[3])
         shift_px = shift_px[np.hypot(*shift_px.T) <= max(limit_px, 1)]
         moves = -apply_transform((*grid.affine[:2], 0, *grid.affine[3:5], 0), shift_px)
@@ -278,8 +279,7 @@ def _match_block(block: _Block) -> _Measured:
     tgt = sample(
         block.tgt, block.tgt_place, block.grid, block.bands[1], snap_px=block.window_px, overviews=block.overviews
     )
-    ref_valid, tgt_valid = _informative(ref.data, ref.valid), _informative(tgt.data, tgt.valid)
-    images = (ref.data, ref_valid, tgt.data, tgt_valid)
+    images = (ref.data, _informative(ref), tgt.data, _informative(tgt))
     matches = match_windows(*images, block.centre_px, window_px=block.window_px, weight=block.weight)
     wrong = _elsewhere(block.centre_px, block.window_px)
     asked = block.control & (np.abs(wrong - block.centre_px).max(axis=1) >= block.window_px)
@@ -302,11 +302,12 @@ def _elsewhere(centre_px: NDArray[np.intp], window_px: int) -> NDArray[np.intp]:
     return np.roll(centre_px, len(centre_px) // 2, axis=0)
 
 
-def _informative(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Valid pixels that are not part of an undeclared fill: a run of exact zeros in every band."""
+def _informative(patch: Patch) -> NDArray[np.bool_]:
+    """(height, width) valid in every band and not part of an undeclared fill: a run of exact zeros in every band."""
+    data, valid = patch.data, patch.valid.all(axis=0)
     zero = (np.abs(data) <= 1e-6 * np.abs(data).max(initial=1e-30)).all(axis=0)
     if not zero.any():
-        return valid
+        return np.asarray(valid)
     kernel = np.ones((5, 5), np.uint8)
     fill = cv2.dilate(cv2.erode(zero.astype(np.uint8), kernel), kernel)
     return np.asarray(valid & (fill == 0))

@@ -13,9 +13,9 @@ from make_samples import displacement
 
 import georeg
 from georeg.overlap import pair_rasters
+from georeg.placement import apply_transform
 from georeg.raster import open_raster
 from georeg.report.checkerboard import draw_checkerboard
-from georeg.warp import apply_transform
 
 HERE = Path(__file__).parent
 OUT = Path("demo_output")

@@ -144,7 +144,7 @@ def test_a_refusal_is_one_sentence_and_no_output(name: str, shift_pair: Pair, tm
     assert state(tmp_path) == before
 
 
-@pytest.mark.parametrize("option", [["--seed", "-1"], ["--max-ce90-px", "-1"], ["--max-ce90-px", "nan"], ["--max-rmse-px", "nan"]])
+@pytest.mark.parametrize("option", [["--seed", "-1"], ["--max-ce90-px", "-1"], ["--max-rmse-px", "nan"]])
 def test_an_option_that_cannot_be_is_refused(
     option: list[str], shift_pair: Pair, tmp_path: Path, capsys: Capture
 ) -> None:

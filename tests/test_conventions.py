@@ -192,7 +192,7 @@ def test_cache_size_is_in_bytes() -> None:
 
 def test_affine_transforms_are_multiplied_in_one_of_two_ways() -> None:
     """affine 2 knows only ``*``, affine 3 warns of it: georeg has `compose`."""
-    from georeg.warp import compose
+    from georeg.placement import compose
 
     outer, inner = Affine(2, 1, 5, 0, 3, 7), Affine(0, -1, 4, 1, 0, 9)
     assert compose(outer, inner).almost_equals(Affine(1, -2, 22, 3, 0, 34), 1e-12)

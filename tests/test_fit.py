@@ -159,7 +159,7 @@ def test_a_model_that_makes_check_points_worse_is_refused():
     points = tie_points(lambda uv: np.zeros_like(uv), n=400, noise_px=0.1)
     fitted = fit(points, FitOptions(model="translation"))
     wrong = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.5 * GSD, 0.0]])))
-    with pytest.raises(VerificationError, match="further from the reference, by 0.5"):
+    with pytest.raises(VerificationError, match=r"further from the reference, by 0\.5"):
         verify(wrong)
     harmless = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.02 * GSD, 0.0]])))
     assert verify(harmless)[2].n == verify(fitted)[2].n

@@ -476,8 +476,13 @@ def test_values_are_clamped_and_never_wrap(
 def test_the_largest_64_bit_values_are_clamped_too(dtype: str, tmp_path: Path) -> None:
     source = save(tmp_path / "source.tif", np.ones((1, 4, 4), dtype))
     top = float(np.iinfo(dtype).max)
-    data, valid = np.full((1, 4, 4), top), np.ones((4, 4), bool)
-    write_blocks(open_raster(source), grid(4, 4), [(Window(0, 0, 4, 4), data, valid)], str(tmp_path / "out.tif"))
+    data, valid = np.full((1, 4, 4), top), np.ones((1, 4, 4), bool)
+    write_blocks(
+        open_raster(source),
+        grid(4, 4),
+        [(Window(0, 0, 4, 4), data, valid)],
+        str(tmp_path / "out.tif"),
+    )
     with rasterio.open(tmp_path / "out.tif") as after:
         assert after.read().min() > 0.999 * top
 
@@ -491,12 +496,17 @@ def test_valid_pixels_never_equal_nodata(dtype: str, which: str, tmp_path: Path)
         nodata = 17
     source = save(tmp_path / "source.tif", np.ones((1, 4, 4), dtype), nodata=nodata)
     data = np.full((1, 4, 4), np.dtype(dtype).type(nodata))
-    valid = np.eye(4, dtype=bool)
-    write_blocks(open_raster(source), grid(4, 4), [(Window(0, 0, 4, 4), data, valid)], str(tmp_path / "out.tif"))
+    valid = np.eye(4, dtype=bool)[None]
+    write_blocks(
+        open_raster(source),
+        grid(4, 4),
+        [(Window(0, 0, 4, 4), data, valid)],
+        str(tmp_path / "out.tif"),
+    )
     with rasterio.open(tmp_path / "out.tif") as after:
         assert after.nodata == nodata
-        np.testing.assert_array_equal(after.read_masks(1) > 0, valid)
-        np.testing.assert_allclose(after.read(1)[valid].real, nodata, rtol=1e-4, atol=1)
+        np.testing.assert_array_equal(after.read_masks() > 0, valid)
+        np.testing.assert_allclose(after.read()[valid].real, nodata, rtol=1e-4, atol=1)
 
 
 def grid(height: int, width: int) -> GeoBox:
@@ -599,7 +609,7 @@ def test_a_raster_in_an_archive_can_be_corrected(tmp_path: Path) -> None:
 
 
 def blocks_that_fail() -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]:
-    yield Window(0, 0, 512, 512), np.ones((1, 512, 512), "uint16"), np.ones((512, 512), bool)
+    yield Window(0, 0, 512, 512), np.ones((1, 512, 512), "uint16"), np.ones((1, 512, 512), bool)
     raise InputError("the pixels cannot be read")
 
 

@@ -13,7 +13,7 @@ import georeg
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "options", "tie_points", "models", "raster", "warp", "overlap", "matching.phase", "matching.coarse",
+    "errors", "options", "tie_points", "models", "raster", "placement", "warp", "overlap", "matching.phase", "matching.coarse",
     "execution", "fit", "accuracy", "interchange", "files", "geotiff", "search", "align", "report.checkerboard",
     "verbs", "cli",
 ]  # fmt: skip

@@ -55,13 +55,14 @@ def test_a_known_shift_is_recovered_in_both_axes_and_signs(shift_px, window_px):
     assert np.sqrt((error**2).sum(axis=1).mean()) < 0.06
 
 
-def test_measured_coherence_makes_matches_better():
-    tgt = image(SPECTRUM, (0.4, -0.3), noise=0.2, seed=2)
+def test_measured_coherence_makes_matches_better_where_most_frequencies_are_noise():
+    soft = scene(seed=4, mtf=1e-5)
+    ref, tgt = image(soft, noise=0.05), image(soft, (0.4, -0.3), noise=0.05, seed=2)
     at = centres(384, 64, step=32)
-    first = match_windows(REF, VALID, tgt, VALID, at, window_px=64)
-    second = match_windows(REF, VALID, tgt, VALID, at, window_px=64, weight=coherence_weight(first.coherence))
+    first = match_windows(ref, VALID, tgt, VALID, at, window_px=64)
+    second = match_windows(ref, VALID, tgt, VALID, at, window_px=64, weight=coherence_weight(first.coherence))
     spread = [np.median(np.hypot(*(m.shift_px - (0.4, -0.3)).T)) for m in (first, second)]
-    assert spread[1] < 0.9 * spread[0]
+    assert spread[1] < 0.7 * spread[0]
 
 
 def test_stated_covariance_is_true_for_sensor_noise():

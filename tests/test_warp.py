@@ -16,21 +16,12 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
-from georeg import warp
 from georeg.errors import InputError, OverlapError
 from georeg.models import LADDER, PolynomialDisplacement, Translation, identity
 from georeg.overlap import nodes, pair_rasters
+from georeg.placement import Placement, apply_transform, compose, corrected_transform, lattice
 from georeg.raster import Raster, Reader, open_raster
-from georeg.warp import (
-    Kernel,
-    Placement,
-    apply_transform,
-    compose,
-    corrected_transform,
-    output_windows,
-    resample_window,
-    sample,
-)
+from georeg.warp import Kernel, output_windows, resample_window, sample
 
 UTM33, UTM32 = CRS.from_epsg(32633), CRS.from_epsg(32632)
 CORNER_XY = (302000.0, 5771000.0)
@@ -87,7 +78,7 @@ def on_grid(
     with Reader(raster) as reader:
         for window in output_windows(shape, side_px):
             place, data, ok = resample_window(reader, Placement(raster, UTM33, model), grid, kernel, window)
-            out[place.toslices()], valid[place.toslices()] = data[0], ok
+            out[place.toslices()], valid[place.toslices()] = data[0], ok[0]
     return out, valid
 
 
@@ -190,7 +181,7 @@ def test_map_between_lattice_nodes_is_exact(src: CRS) -> None:
     transform = Affine(gsd, 0, x, 0, -gsd, y)
     grid, model = grid_at((700, 900), turn_deg=3.0), bent("polynomial3", 5.0)
     placement = Placement(described((800, 800), transform, src), UTM33, model)
-    src_px = warp._lattice(placement, grid).at_centres(Window(0, 0, 900, 700))
+    src_px = lattice(placement, grid).at_centres(Window(0, 0, 900, 700))
     row, col = (at.ravel() for at in np.indices((700, 900))[:, ::53, ::47])
     xy = apply_transform(grid.affine, np.stack([col, row], axis=1) + 0.5)
     tgt_xy = model.inverse(xy)
@@ -371,3 +362,26 @@ def test_extent_beyond_the_projection_is_refused() -> None:
     nowhere = described((400, 400), Affine(1.0, 0, 500, 0, -1.0, 95), CRS.from_epsg(4326))
     with pytest.raises(InputError):
         pair_rasters(described(), nowhere)
+
+
+def test_a_hole_in_one_band_is_no_hole_in_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "bands.tif"
+    pixels = np.full((3, 60, 80), 500, np.uint16)
+    pixels[1, 20:40, 30:50] = 0
+    profile = {
+        "driver": "GTiff",
+        "count": 3,
+        "dtype": "uint16",
+        "crs": "EPSG:32633",
+        "nodata": 0,
+        "height": 60,
+        "width": 80,
+    }
+    with rasterio.open(path, "w", transform=grid_at((1, 1)).affine, **profile) as dataset:
+        dataset.write(pixels)
+    raster = open_raster(path)
+    with Reader(raster) as reader:
+        patch = sample(reader, Placement(raster, UTM33, identity()), grid_at((60, 80)), (1, 2, 3), kernel="cubic")
+    assert patch.valid[[0, 2]].all()
+    np.testing.assert_array_equal(patch.valid[1], pixels[1] > 0)
+    np.testing.assert_array_equal(patch.data[patch.valid], 500)

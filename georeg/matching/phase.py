@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 
 MIN_VALID = 0.5
 """Least share of valid pixels in a window."""
+MAX_FREQUENCY = 0.45
+"""Frequencies beyond this, cycles per pixel, are mostly aliases and are ignored."""
 _HANN_CORRELATION = 1.944
 
 _BATCH = 32
@@ -242,7 +244,7 @@ def _half_plane(
     """One where a frequency stands for a conjugate pair, and the radial bin of each frequency."""
     unique = np.ones((len(fy), len(fx)), np.float32)
     unique[fy <= 0, 0] = 0  # the mean, and the conjugates of fy > 0
-    unique[window_px // 2, :] = unique[:, -1] = 0  # Nyquist has no sign
+    unique[np.hypot(fy[:, None], fx) > MAX_FREQUENCY] = 0
     radius = np.minimum(np.hypot(fy[:, None], fx) * (window_px / 2), window_px // 4).astype(np.intp)
     return unique, radius
 

@@ -14,8 +14,9 @@ from georeg.files import replacing
 from georeg.fit import Role
 from georeg.models import FloatArray, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
+from georeg.placement import Placement, apply_transform
 from georeg.raster import Reader, open_raster
-from georeg.warp import Placement, apply_transform, sample
+from georeg.warp import sample
 
 SIDE_PX = 192
 """Working pixels on a side of each panel."""
@@ -84,11 +85,11 @@ def _window(pair: Pair, centre_xy: FloatArray) -> GeoBox:
 def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, ...]) -> FloatArray:
     """(height, width) 0 to 1, stretched between the 2nd and 98th percentile; invalid pixels black."""
     patch = sample(reader, placement, grid, bands)
-    image = patch.data[0].astype(float)
-    if patch.valid.any():
-        low, high = np.percentile(image[patch.valid], (2, 98))
+    image, valid = patch.data[0].astype(float), patch.valid[0]
+    if valid.any():
+        low, high = np.percentile(image[valid], (2, 98))
         image = np.clip((image - low) / max(high - low, 1e-12), 0, 1)
-    return np.where(patch.valid, image, 0)
+    return np.where(valid, image, 0)
 
 
 def _board(reference: FloatArray, moved: FloatArray) -> NDArray[np.uint8]:
