@@ -72,7 +72,7 @@ def test_sentinel2_dates_are_aligned_within_ten_cpu_seconds_and_500_mb(tmp_path)
     # not ru_maxrss, which a child takes over from whoever started it
     code = (
         "import re, sys; from georeg.cli import main; code = main(sys.argv[1:]); "
-        "print(int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) // 1024); sys.exit(code)"
+        r"print(int(re.search(r'VmHWM:\s+(\d+)', open('/proc/self/status').read())[1]) // 1024); sys.exit(code)"
     )
     command = [
         sys.executable,
