@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import georeg
 
@@ -21,3 +23,10 @@ def shift_pair() -> tuple[str, str]:
 def shift_alignment(shift_pair: tuple[str, str]) -> georeg.Alignment:
     """Their alignment, matched once."""
     return georeg.align(*shift_pair)
+
+
+# Hypothesis: few and always the same examples at the gate, more when asked for with HYPOTHESIS_PROFILE=thorough.
+settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("dev", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
