@@ -31,7 +31,7 @@ class MatchOptions:
     window_px: int | None = option(None, "side of the matched windows in working pixels, even; by default chosen")
     spacing_px: int | None = option(None, "distance of the windows in working pixels; by default from --max-points")
     max_points: int = option(500, "about how many windows to try where --spacing-px is not given")
-    max_shift_m: float | None = option(None, "largest shift to look for, map units; by default half the overlap")
+    max_shift_m: float | None = option(None, "largest shift to accept, metres; by default half the overlap is searched")
     false_match_rate: float = option(0.01, "share of windows that do not correspond which may pass as tie points")
     threads: int | None = option(None, "threads to use; by default every processor")
 

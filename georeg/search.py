@@ -154,10 +154,8 @@ class _Search:
         level = self.pair.level(factor)
         left, top, right, bottom = self.pair.overlap_px(identity(), level).bounds
         reach_x, reach_y = (right - left) / 2, (bottom - top) / 2
-        limit_px = math.inf
-        if self.options.max_shift_m is not None:
-            limit_px = self.options.max_shift_m / (self.pair.gsd * factor)
-            reach_x, reach_y = min(reach_x, limit_px), min(reach_y, limit_px)
+        limit_px = self._max_shift() / (self.pair.gsd * factor)
+        reach_x, reach_y = min(reach_x, limit_px), min(reach_y, limit_px)
         grid = _window(level, (left - reach_x, top - reach_y), (right + reach_x, bottom + reach_y))
         images = []
         for reader, place, bands in self._sides(identity()):
@@ -246,6 +244,11 @@ class _Search:
         )  # fmt: skip
         return run_ordered(_match_block, tasks, self.executor)
 
+    def _max_shift(self) -> float:
+        """Largest displacement to accept, map units."""
+        limit_m = self.options.max_shift_m
+        return math.inf if limit_m is None else limit_m / self.pair.crs.axis_info[0].unit_conversion_factor
+
     def _collect(self, measured: list[_Measured], window_px: int, gsd: float) -> TiePoints:
         def joined(part: Callable[[_Measured], NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
             return np.concatenate([np.zeros((0, *shape)), *(part(m) for m in measured)])
@@ -256,9 +259,11 @@ class _Search:
         status = joined(lambda m: m.matches.status, ()).astype(np.uint8)
         least = _least_score(control, n_controls, self.options.false_match_rate)
         status[(status == Status.KEPT) & (score < least)] = Status.WEAK_PEAK
+        ref_xy, tgt_xy = joined(lambda m: m.ref_xy, (2,)), joined(lambda m: m.tgt_xy, (2,))
+        status[(status == Status.KEPT) & (np.hypot(*(ref_xy - tgt_xy).T) > self._max_shift())] = Status.OUT_OF_RANGE
         return TiePoints(
-            ref_xy=joined(lambda m: m.ref_xy, (2,)),
-            tgt_xy=joined(lambda m: m.tgt_xy, (2,)),
+            ref_xy=ref_xy,
+            tgt_xy=tgt_xy,
             cov=joined(lambda m: m.cov, (2, 2)),
             score=score,
             status=status,

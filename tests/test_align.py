@@ -14,7 +14,7 @@ import rasterio
 from affine import Affine
 
 import georeg
-from georeg.errors import GeoregError, InputError, LimitError, OverlapError
+from georeg.errors import GeoregError, InputError, LimitError, MatchError, OverlapError
 from georeg.fit import Role
 from georeg.report.checkerboard import SIDE_PX, SQUARES, ZOOM, draw_checkerboard
 
@@ -118,6 +118,14 @@ def test_every_point_has_a_role_and_check_points_are_never_fitted(alignments):
         role, kept = alignment.fitted.role, alignment.points.kept
         assert np.array_equal(role != Role.REJECTED, kept)
         assert alignment.after.n + alignment.after.n_excluded == (role == Role.CHECK).sum()
+
+
+def test_no_shift_beyond_the_users_largest_is_accepted():
+    pair = SAMPLES / TRUTH["shift"]["reference"], SAMPLES / TRUTH["shift"]["target"]
+    true_m = float(np.hypot(*TRUTH["shift"]["model"]["coefficients_x"], *TRUTH["shift"]["model"]["coefficients_y"]))
+    assert georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=1.1 * true_m)).kept.sum() > 100
+    with pytest.raises(MatchError, match="out_of_range"):
+        georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=0.9 * true_m))
 
 
 @pytest.fixture(scope="module")
