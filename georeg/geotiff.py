@@ -152,7 +152,7 @@ def _copy_metadata(source: Any, dataset: Any) -> None:
 
 def _compression(dtype: Any) -> dict[str, Any]:
     predictor = 1
-    if np.issubdtype(dtype, np.integer):
+    if np.issubdtype(dtype, np.integer) and np.dtype(dtype).itemsize <= 4:  # not every libtiff has one for 64 bits
         predictor = 2
     elif np.issubdtype(dtype, np.floating):
         predictor = 3

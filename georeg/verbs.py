@@ -158,20 +158,37 @@ def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
 
 
 def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:
-    return nullcontext(silent) if arguments.quiet else _Bar()
+    console = Console(stderr=True)
+    if arguments.quiet:
+        return nullcontext(silent)
+    return _Bar(console) if console.is_terminal else _Log()
+
+
+class _Log(AbstractContextManager[Progress]):
+    """A line on standard error when a stage is done, for a log."""
+
+    def __enter__(self) -> Progress:
+        return self._update
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def _update(self, stage: str, done: int, total: int) -> None:
+        if done >= total:
+            print(f"georeg: {stage} {done}/{total}", file=sys.stderr)
 
 
 class _Bar(AbstractContextManager[Progress]):
-    """A progress bar on standard error: alive on a terminal, one line for each stage in a log."""
+    """Progress bars on a terminal, one for each stage."""
 
-    def __enter__(self) -> Progress:
-        console = Console(stderr=True)
-        self._live = console.is_terminal
+    def __init__(self, console: Console) -> None:
         self._bar = RichProgress(
             TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console, disable=not self._live,
+            TimeRemainingColumn(), console=console,
         )  # fmt: skip
         self._stages: dict[str, Any] = {}
+
+    def __enter__(self) -> Progress:
         self._bar.start()
         return self._update
 
@@ -182,5 +199,3 @@ class _Bar(AbstractContextManager[Progress]):
         if stage not in self._stages:
             self._stages[stage] = self._bar.add_task(stage, total=total)
         self._bar.update(self._stages[stage], completed=done, total=total)
-        if not self._live and done >= total:
-            print(f"georeg: {stage} {done}/{total}", file=sys.stderr)

@@ -168,7 +168,8 @@ def test_gdal_warps_narrow_tiles_unlike_the_whole_unless_scales_are_given(wave_f
             columns = [vrt.read(1, window=Window(col, 0, 4, 300)) for col in range(0, 300, 4)]
         return float(np.abs(np.concatenate(columns, axis=1) - whole).max() / whole.std())
 
-    assert difference() > 0.05
+    if int(rasterio.__gdal_version__.split(".")[1]) >= 10:  # older ones fare better on this image
+        assert difference() > 0.05
     assert difference(XSCALE=1, YSCALE=1) == 0
 
 
