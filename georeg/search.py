@@ -36,8 +36,8 @@ CONFIRMING = 10
 """A coarse shift on which this many tiles agree, and half of those that match at all, needs no rival."""
 SPARSE_POINTS = 64
 """Windows in each pass that only improves the prior."""
-CONTROLS = 200
-"""About how many windows that do not correspond are matched to learn what chance gives."""
+CONTROLS = 150
+"""About at how many places windows that do not correspond are matched to learn what chance gives."""
 
 
 def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: Progress) -> TiePoints:
@@ -286,25 +286,44 @@ def _match_block(block: _Block) -> _Measured:
     )
     images = (ref.data, _informative(ref), tgt.data, _informative(tgt))
     matches = match_windows(*images, block.centre_px, window_px=block.window_px, weight=block.weight)
-    wrong = _elsewhere(block.centre_px, block.window_px)
-    asked = block.control & (np.abs(wrong - block.centre_px).max(axis=1) >= block.window_px)
-    control = match_windows(
-        *images, block.centre_px[asked], tgt_px=wrong[asked], window_px=block.window_px, weight=block.weight
-    )
+    control_score, n_controls = _match_controls(block, *images)
     linear = np.array([*block.grid.affine[:2], *block.grid.affine[3:5]]).reshape(2, 2)
     return _Measured(
         ref_xy=ref.xy(block.centre_px.astype(float)),
         tgt_xy=block.tgt_place.model.inverse(tgt.xy(block.centre_px + matches.shift_px)),
         cov=linear @ np.where(np.isfinite(matches.cov_px), matches.cov_px, 1e6) @ linear.T,
         matches=matches,
-        control_score=control.score[control.status == Status.KEPT],
-        n_controls=int(np.isin(control.status, (Status.KEPT, Status.INCONSISTENT, Status.OUT_OF_RANGE)).sum()),
+        control_score=control_score,
+        n_controls=n_controls,
     )
 
 
-def _elsewhere(centre_px: NDArray[np.intp], window_px: int) -> NDArray[np.intp]:
-    """For each window the centre of another one, as far as the list allows."""
-    return np.roll(centre_px, len(centre_px) // 2, axis=0)
+def _match_controls(
+    block: _Block,
+    ref: NDArray[np.float32],
+    ref_valid: NDArray[np.bool_],
+    tgt: NDArray[np.float32],
+    tgt_valid: NDArray[np.bool_],
+) -> tuple[FloatArray, int]:
+    """Scores of windows that do not correspond but settle all the same, and how many were tried.
+
+    Each is matched with the same place turned by half a turn and, where there is one, with another place.
+    """
+    at = block.centre_px[block.control]
+    elsewhere = np.roll(block.centre_px, len(block.centre_px) // 2, axis=0)[block.control]
+    apart = np.abs(elsewhere - at).max(axis=1) >= block.window_px
+    turned_px = np.array(block.grid.shape[::-1]) - at
+    scores, tried = [], 0
+    for image, valid, ref_px, tgt_px in (
+        (tgt[:, ::-1, ::-1], tgt_valid[::-1, ::-1], at, turned_px),
+        (tgt, tgt_valid, at[apart], elsewhere[apart]),
+    ):
+        found = match_windows(
+            ref, ref_valid, image, valid, ref_px, tgt_px=tgt_px, window_px=block.window_px, weight=block.weight
+        )
+        scores.append(found.score[found.status == Status.KEPT])
+        tried += int(np.isin(found.status, (Status.KEPT, Status.INCONSISTENT, Status.OUT_OF_RANGE)).sum())
+    return np.concatenate(scores), tried
 
 
 def _informative(patch: Patch) -> NDArray[np.bool_]:

@@ -159,6 +159,26 @@ def test_pairs_that_share_no_ground_are_refused(unlike, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("common", ["collar", "grid", "stripes"])
+def test_what_lies_over_different_ground_is_not_taken_for_ground(common, unlike, tmp_path):
+    row, col = np.mgrid[:448, :448]
+    over = {
+        "collar": (row < 50) | (col < 30) | (row + col > 780),
+        "grid": (row % 64 == 0) | (col % 64 == 0),
+        "stripes": row % 7 == 0,
+    }[common]
+    paths = []
+    for k in (0, 2):
+        with rasterio.open(unlike[k]) as source:
+            pixels, profile = source.read(1), source.profile
+        value = 0 if common == "collar" else pixels.max()
+        paths.append(tmp_path / f"{k}.tif")
+        with rasterio.open(paths[-1], "w", **profile) as out:
+            out.write(np.where(over, value, pixels).astype(pixels.dtype), 1)
+    with pytest.raises(GeoregError):
+        georeg.align(*paths)
+
+
 def test_extents_that_do_not_meet_are_told_with_their_distance(tmp_path):
     far = tmp_path / "far.tif"
     with rasterio.open(SAMPLES / TRUTH["shift"]["target"]) as source:
