@@ -18,7 +18,7 @@ class Status(IntEnum):
     MASKED = 1
     """Too few valid pixels in a window."""
     LOW_TEXTURE = 2
-    """A window without contrast."""
+    """A window without contrast, or with contrast in one direction only, such as a lone straight edge."""
     WEAK_PEAK = 3
     """No better than windows that are known not to correspond."""
     INCONSISTENT = 4

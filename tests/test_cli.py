@@ -413,7 +413,7 @@ def test_another_target_of_the_same_acquisition_takes_the_correction(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no such signals")
 @pytest.mark.parametrize(
-    ("stage", "number"), [("coarse", signal.SIGINT), ("match", signal.SIGINT), ("match", signal.SIGTERM)]
+    ("stage", "number"), [("coarse", signal.SIGINT), ("refine", signal.SIGINT), ("refine", signal.SIGTERM)]
 )
 def test_an_interrupt_ends_soon_with_one_sentence(
     stage: str, number: signal.Signals, shift_pair: Pair, tmp_path: Path
