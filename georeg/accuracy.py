@@ -14,6 +14,8 @@ from georeg.models import FloatArray
 
 MAX_LOG10_CHANCE = -6.0
 """A result is refused when chance explains its agreeing check points with a probability above 10 to this."""
+MAX_TOLERANCE_PX = 2.5
+"""A check point further from the model than this never agrees with it, however they scatter."""
 HARMLESS_PX = 0.1
 """A model that moves check points further from the reference by more than this, and more than by chance, is refused."""
 MIN_CHECK_POINTS = 4
@@ -97,7 +99,7 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     points = fitted.points
     check = fitted.role == Role.CHECK
     residual = fitted.residual()[check]
-    tolerance_px = min(max(1.0, 4 * fitted.sigma_px), points.search_px / 4)
+    tolerance_px = min(max(1.0, 4 * fitted.sigma_px), MAX_TOLERANCE_PX)
     agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
     area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
     n, k = len(residual), int(agreeing.sum())

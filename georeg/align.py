@@ -84,7 +84,7 @@ class Alignment:
         inputs = self.points.inputs
         bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]
         return (
-            f"displacement {towards} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
+            f"mean displacement {towards} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
             f"{self.after.ce90:.3g} {unit}, bias {self.after.bias_x:+.2g} {unit} E {self.after.bias_y:+.2g} {unit} N, on "
             f"{self.after.n} check points{excluded}; band {bands[0]} of the reference, {bands[1]} of the target"
         )
@@ -287,8 +287,8 @@ def match(
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
         raise MatchError(
             f"{int(points.kept.sum())} tie points found between {pair.reference.name} and {pair.target.name} ({found}), "
-            f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px or more "
-            "--max-points"
+            f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px, "
+            "more --max-points or a larger --max-shift-m"
         )
     return points
 

@@ -54,8 +54,8 @@ class Candidate:
     """Model kind."""
     n_terms: int
     """Terms per axis."""
-    cv_rmse_px: float
-    """RMSEr on points withheld in turn, large residuals truncated, working pixels."""
+    cv_rmse_px: float | None
+    """RMSEr on points withheld in turn, large residuals truncated, working pixels; None where there was no choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,25 +151,25 @@ def choose(
     one block err together.
     """
     if len(models) == 1 or len(points) < 8:
-        return models[0], (Candidate(models[0].kind, models[0].n_terms(), float("nan")),)
+        return models[0], (Candidate(models[0].kind, models[0].n_terms(), None),)
     error2 = np.stack([_withheld_error2(points, block, model, seed) for model in models])
     typical = float(np.median(error2, axis=1).min())
     if not np.isfinite(typical):
-        return models[0], (Candidate(models[0].kind, models[0].n_terms(), float("nan")),)
+        return models[0], (Candidate(models[0].kind, models[0].n_terms(), None),)
     cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
     loss = np.minimum(error2, cap)
     _, member = np.unique(block, return_inverse=True)
     per_block = np.stack([np.bincount(member, row) for row in loss])
     total = loss.sum(axis=1)
     best = int(total.argmin())
+    rmse_px = np.sqrt(loss.mean(axis=1))
     candidates = tuple(
-        Candidate(model.kind, model.n_terms(), float(np.sqrt(row.mean())))
-        for model, row in zip(models, loss, strict=True)
+        Candidate(model.kind, model.n_terms(), float(rmse)) for model, rmse in zip(models, rmse_px, strict=True)
     )
     for k, model in enumerate(models):
         difference = per_block[k] - per_block[best]
         error = float(difference.std()) * np.sqrt(len(difference))
-        gain_px = candidates[k].cv_rmse_px - candidates[best].cv_rmse_px
+        gain_px = rmse_px[k] - rmse_px[best]
         if total[k] - total[best] <= error or gain_px <= RELEVANT_PX:
             return model, candidates
     return models[best], candidates

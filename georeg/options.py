@@ -40,7 +40,9 @@ class MatchOptions:
 class FitOptions:
     """Which model is fitted."""
 
-    model: ModelKind = option("auto", "auto takes the simplest model that withheld points do not improve on")
+    model: ModelKind = option(
+        "auto", "auto takes the simplest of the first three that withheld points do not improve on"
+    )
     seed: int = option(0, "seed of the random sampling; the same seed gives the same bytes")
 
 

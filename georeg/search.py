@@ -162,7 +162,7 @@ class _Search:
             patch = sample(reader, place, grid, bands, overviews=True)
             if not patch.valid.all(axis=0).any():
                 raise OverlapError(
-                    f"{reader.raster.name} has no valid pixel where the two rasters overlap ({bands=}); check its nodata "
+                    f"{reader.raster.name} has no valid pixel where the two rasters overlap in bands {bands}; check its nodata "
                     "value and mask, or give --ref-nodata / --tgt-nodata"
                 )
             images += [patch.data, _informative(patch)]
@@ -260,7 +260,9 @@ class _Search:
         least = _least_score(control, n_controls, self.options.false_match_rate)
         status[(status == Status.KEPT) & (score < least)] = Status.WEAK_PEAK
         ref_xy, tgt_xy = joined(lambda m: m.ref_xy, (2,)), joined(lambda m: m.tgt_xy, (2,))
-        status[(status == Status.KEPT) & (np.hypot(*(ref_xy - tgt_xy).T) > self._max_shift())] = Status.OUT_OF_RANGE
+        kept = status == Status.KEPT
+        if kept.any() and np.median(np.hypot(*(ref_xy - tgt_xy)[kept].T)) > self._max_shift():
+            status[kept] = Status.OUT_OF_RANGE  # all of them: cutting at the limit would leave a tail that is no sample
         return TiePoints(
             ref_xy=ref_xy,
             tgt_xy=tgt_xy,
@@ -327,13 +329,14 @@ def _match_controls(
 
 
 def _informative(patch: Patch) -> NDArray[np.bool_]:
-    """(height, width) valid in every band and not part of an undeclared fill: a run of exact zeros in every band."""
+    """(height, width) valid in every band and no undeclared fill or saturation: a run of zeros or of the highest value."""
     data, valid = patch.data, patch.valid.all(axis=0)
-    zero = (np.abs(data) <= 1e-6 * np.abs(data).max(initial=1e-30)).all(axis=0)
-    if not zero.any():
+    highest = data.max(axis=(1, 2), keepdims=True, initial=1e-30)
+    flat = (np.abs(data) <= 1e-6 * highest).all(axis=0) | (data >= highest * (1 - 1e-6)).all(axis=0)
+    if not flat.any():
         return np.asarray(valid)
     kernel = np.ones((5, 5), np.uint8)
-    fill = cv2.dilate(cv2.erode(zero.astype(np.uint8), kernel), kernel)
+    fill = cv2.dilate(cv2.erode(flat.astype(np.uint8), kernel), kernel)
     return np.asarray(valid & (fill == 0))
 
 
