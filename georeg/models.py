@@ -7,7 +7,7 @@ coordinates since map northings would ruin the conditioning. Degree 0 is a trans
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from affine import Affine as AffineTransform
@@ -16,18 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from georeg.errors import FitError, InputError
 
 FloatArray = NDArray[np.float64]
-
-
-class Model(Protocol):
-    """A correction: called with target map xy (N, 2) it returns corrected map xy (N, 2)."""
-
-    kind: ClassVar[str]
-
-    def __call__(self, tgt_xy: ArrayLike) -> FloatArray: ...
-    def inverse(self, ref_xy: ArrayLike, *, missing_ok: bool = False) -> FloatArray: ...
-    @property
-    def affine(self) -> AffineTransform | None: ...
-    def to_dict(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,9 +44,9 @@ def align(arguments: argparse.Namespace) -> None:
             limits=_chosen(arguments, LimitOptions),
             progress=progress,
         )
+        if arguments.picture:  # first, so that its failure leaves no output
+            draw_checkerboard(alignment, arguments.picture)
         how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), progress=progress)
-    if arguments.picture:
-        draw_checkerboard(alignment, arguments.picture)
     _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
 
 
