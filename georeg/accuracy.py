@@ -105,12 +105,22 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     n, k = len(residual), int(agreeing.sum())
     log10_chance = log10_binomial_tail(k, n, min(area_share, 1.0))
     verification = Verification(tolerance_px, n, k, log10_chance)
-    if k < MIN_CHECK_POINTS or k < MIN_AGREEING * n or log10_chance > MAX_LOG10_CHANCE:
+    missed = [
+        text
+        for failed, text in (
+            (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} are needed"),
+            (k < MIN_AGREEING * n, f"{MIN_AGREEING:.0%} of them are needed"),
+            (
+                log10_chance > MAX_LOG10_CHANCE,
+                f"chance explains that with probability 1e{log10_chance:.0f}, at most 1e{MAX_LOG10_CHANCE:.0f} is accepted",
+            ),
+        )
+        if failed
+    ]
+    if missed:
         raise VerificationError(
-            f"refused: {k} of {n} check points agree with the {fitted.model.kind} model within {tolerance_px:.2g} px, "
-            f"which chance alone explains with probability 1e{log10_chance:.0f} ({MIN_CHECK_POINTS} points, "
-            f"{MIN_AGREEING:.0%} of them and 1e{MAX_LOG10_CHANCE:.0f} are needed); check that both rasters show the same "
-            "ground, or try other bands or a larger --max-points"
+            f"refused: {k} of {n} check points agree with the {fitted.model.kind} model within {tolerance_px:.2g} px, but "
+            f"{' and '.join(missed)}; check that both rasters show the same ground, or try other bands or a larger --max-points"
         )
     loss = ((residual**2).sum(axis=1) - (points.displacement[check] ** 2).sum(axis=1))[agreeing] / points.gsd**2
     if loss.mean() > max(2 * loss.std() / math.sqrt(k), HARMLESS_PX**2):

@@ -105,8 +105,9 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     if not kinds:
         needed = _least(Translation if options.model == "auto" else LADDER[options.model])
         raise FitError(
-            f"{n} tie points to fit, {needed} needed for --model {options.model}; choose a simpler model, lower --window-px "
-            "or --spacing-px, or try other bands"
+            f"{n} tie points to fit, {needed} needed for --model {options.model}; "
+            + ("" if options.model in ("auto", "translation") else "choose a simpler --model, or ")
+            + "match again with a lower --window-px or --spacing-px, or with other bands"
         )
     chosen, candidates = choose(points.subset(offered), block[offered], [LADDER[k] for k in kinds], options.seed)
     model, inlier, sigma_px = robust_fit(points.subset(offered), chosen, options.seed)
@@ -126,8 +127,9 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     low, extent = kept.min(axis=0), np.ptp(kept, axis=0)
     spacing = np.sqrt(extent.prod() / len(kept)) if extent.all() else extent.max() / len(kept)
     side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing)) or 1.0
-    col, row = np.floor((xy - low) / side).astype(np.intp).T
-    return np.asarray(N_BLOCK_CLASSES * (1000 * (row + 500) + col + 500) + (col + 2 * row) % N_BLOCK_CLASSES)
+    cell = np.floor((xy - low) / side).astype(np.intp)
+    _, number = np.unique(cell, axis=0, return_inverse=True)
+    return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
 
 
 def _least(model: type[PolynomialDisplacement]) -> int:
