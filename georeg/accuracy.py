@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from georeg.errors import VerificationError
-from georeg.fit import Fit, Role
+from georeg.fit import CHECKING_PX, Fit, Role
 from georeg.models import FloatArray
 
 MAX_LOG10_CHANCE = -6.0
@@ -108,7 +108,7 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     missed = [
         text
         for failed, text in (
-            (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} are needed"),
+            (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} that are known to {CHECKING_PX:g} px are needed"),
             (k < MIN_AGREEING * n, f"{MIN_AGREEING:.0%} of them are needed"),
             (
                 log10_chance > MAX_LOG10_CHANCE,

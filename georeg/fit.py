@@ -1,4 +1,8 @@
-"""Robust, weighted estimation of a model from tie points, and the choice of model by withheld points."""
+"""Robust, weighted estimation of a model from tie points, and the choice of model by withheld points.
+
+A tie point on a straight edge is known across the edge but not along it. Every residual is therefore taken along the two
+principal axes of its tie point's covariance, and counts on each by how well the tie point is known there.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from georeg.errors import FitError, InputError
-from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Translation
+from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Translation, principal_axes
 from georeg.options import FitOptions
 from georeg.tie_points import TiePoints
 
@@ -28,6 +32,10 @@ N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
 RELEVANT_PX = 0.01
 """A gain below this in the withheld error is not worth a richer model, working pixels."""
+CHECKING_PX = 0.5
+"""A direction known worse than this counts little, and a tie point with one does not check, working pixels."""
+MAX_MODEL_SIGMA_PX = 0.5
+"""A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
 _HYPOTHESES = 500
 _ROUNDS = 50
 _FLOOR_PX = 0.01
@@ -89,7 +97,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     Raises
     ------
     FitError
-        Too few tie points for the model.
+        Too few tie points for the model, or they leave a direction open.
     """
     options = options or FitOptions()
     if options.model != "auto" and options.model not in LADDER:
@@ -97,7 +105,8 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
-    check = points.kept & (block % N_BLOCK_CLASSES == _withheld_class(block[points.kept]))
+    precise = points.kept & (_axes_px(points)[0][:, 0] <= CHECKING_PX**2)
+    check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise]))
     offered = points.kept & ~check
     kinds = list(LADDER)[:3] if options.model == "auto" else [options.model]
     n = int(offered.sum())
@@ -112,6 +121,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     chosen, candidates = choose(points.subset(offered), block[offered], [LADDER[k] for k in kinds], options.seed)
     model, inlier, sigma_px = robust_fit(points.subset(offered), chosen, options.seed)
     _refuse_rival(points.subset(offered), model, sigma_px, options.seed)
+    _refuse_unheld(points.subset(offered).subset(inlier), model, sigma_px)
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
     role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
@@ -130,6 +140,32 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     cell = np.floor((xy - low) / side).astype(np.intp)
     _, number = np.unique(cell, axis=0, return_inverse=True)
     return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
+
+
+def _axes_px(points: TiePoints) -> tuple[FloatArray, FloatArray]:
+    """Variances (N, 2), px², of the tie points along their principal axes, the largest first, and these (N, 2, 2) as rows."""
+    known = np.isfinite(points.cov).all(axis=(1, 2), keepdims=True)
+    return principal_axes(np.where(known, points.cov / points.gsd**2, 1e6 * np.eye(2)))
+
+
+def _error2_px(points: TiePoints, model: PolynomialDisplacement, axes: FloatArray) -> FloatArray:
+    """Squared residuals (N, 2) along ``axes``, px²."""
+    residual = (points.ref_xy - model(points.tgt_xy)) / points.gsd
+    return np.asarray((axes @ residual[..., None])[..., 0] ** 2)
+
+
+def _precision(own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
+    """Inverse covariances (N, 2, 2), px⁻², with which tie points hold a model.
+
+    What lies along edges errs together: all directions known worse than `CHECKING_PX` count as one tie point.
+    """
+    variance = (own + excess) * np.where(own > CHECKING_PX**2, len(own), 1)
+    return np.asarray((axes.swapaxes(1, 2) / variance[:, None, :]) @ axes)
+
+
+def _known(own: FloatArray) -> FloatArray:
+    """(N, 2): 1 along axes known to `CHECKING_PX`, next to nothing along others."""
+    return np.where(own <= CHECKING_PX**2, 1.0, 1e-6)
 
 
 def _least(model: type[PolynomialDisplacement]) -> int:
@@ -159,12 +195,13 @@ def choose(
     if not np.isfinite(typical):
         return models[0], (Candidate(models[0].kind, models[0].n_terms(), None),)
     cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
-    loss = np.minimum(error2, cap)
+    told = _known(_axes_px(points)[0]).mean(axis=1)
+    loss = np.minimum(error2, cap) * told
     _, member = np.unique(block, return_inverse=True)
     per_block = np.stack([np.bincount(member, row) for row in loss])
     total = loss.sum(axis=1)
     best = int(total.argmin())
-    rmse_px = np.sqrt(loss.mean(axis=1))
+    rmse_px = np.sqrt(total / told.sum())
     candidates = tuple(
         Candidate(model.kind, model.n_terms(), float(rmse)) for model, rmse in zip(models, rmse_px, strict=True)
     )
@@ -180,7 +217,12 @@ def choose(
 def _withheld_error2(
     points: TiePoints, block: NDArray[np.intp], model: type[PolynomialDisplacement], seed: int
 ) -> FloatArray:
-    """Squared residual of every point about a fit that its block took no part in, px²."""
+    """Squared residual of every point about a fit that its block took no part in, px².
+
+    Where only one direction is known, it stands for both.
+    """
+    own, axes = _axes_px(points)
+    share = _known(own) / _known(own).mean(axis=1, keepdims=True)
     fold = block % N_BLOCK_CLASSES
     error2 = np.full(len(points), np.inf)
     for k in np.unique(fold):
@@ -189,8 +231,8 @@ def _withheld_error2(
             fitted, _, _ = robust_fit(rest, model, seed)
         except FitError:  # this model does not describe them: its withheld error stays infinite
             continue
-        held = points.subset(fold == k)
-        error2[fold == k] = ((held.ref_xy - fitted(held.tgt_xy)) ** 2).sum(axis=1) / points.gsd**2
+        held = fold == k
+        error2[held] = (share[held] * _error2_px(points.subset(held), fitted, axes[held])).sum(axis=1)
     return error2
 
 
@@ -200,7 +242,7 @@ def robust_fit(
     """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
 
     Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
-    its probability over its own variance plus an excess variance common to all.
+    its probability over its own covariance plus an excess variance common to all.
 
     Returns
     -------
@@ -223,26 +265,27 @@ def _mixture(
     points: TiePoints, model: type[PolynomialDisplacement], start: NDArray[np.bool_], start_px: float
 ) -> tuple[float, PolynomialDisplacement, NDArray[np.bool_], float] | None:
     """Log likelihood, model, inliers and excess deviation where expectation-maximisation ends; None if in nothing."""
-    own = np.trace(points.cov, axis1=1, axis2=2) / 2 / points.gsd**2
-    usable = np.isfinite(own)
-    own = np.where(usable, own, 1e6)
+    own, axes = _axes_px(points)
     area = (2 * points.search_px + 1) ** 2
-    weight = (start & usable).astype(float)
+    weight = start.astype(float)
     excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
     fitted, likelihood = None, -np.inf
     for _ in range(_ROUNDS):
         if (weight > 0.5).sum() < _least(model):
             return None
-        fitted = model.fit(points.tgt_xy, points.ref_xy, weight / (own + excess))
-        error2 = ((points.ref_xy - fitted(points.tgt_xy)) ** 2).sum(axis=1) / points.gsd**2
-        clutter = own + max(CLUTTER_PX**2, 9 * excess)
-        density = np.stack([_normal(error2, own + excess), _normal(error2, clutter), np.full(len(own), 1 / area)])
+        precision = weight[:, None, None] * _precision(own, axes, excess)
+        fitted = model.fit(points.tgt_xy, points.ref_xy, precision)
+        error2 = _error2_px(points, fitted, axes)
+        variance, clutter = own + excess, own + max(CLUTTER_PX**2, 9 * excess)
+        density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
         joint = shares[:, None] * density
         member = joint / joint.sum(axis=0)
-        weight = member[0] * usable
+        weight = member[0]
         shares = np.clip(member.mean(axis=1), 0.01, None)
         shares /= shares.sum()
-        excess = max(float((weight * (error2 / 2 - own)).sum() / max(weight.sum(), 1e-9)), _FLOOR_PX**2)
+        # one step of Fisher scoring: what is known badly says nothing of the excess
+        score, information = ((error2 - variance) / variance**2).sum(axis=1), (1 / variance**2).sum(axis=1)
+        excess = max(excess + float(weight @ score) / max(float(weight @ information), 1e-9), _FLOOR_PX**2)
         previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
         if abs(likelihood - previous) < 1e-6 * abs(likelihood):
             break
@@ -253,31 +296,59 @@ def _mixture(
 
 
 def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
-    """Density of a radial error under a circular normal distribution."""
-    return np.asarray(np.exp(-error2 / 2 / variance) / (2 * np.pi * variance))
+    """Density (N,) of a normal distribution with ``variance`` (N, 2) along its axes."""
+    return np.asarray(np.exp(-(error2 / variance).sum(axis=1) / 2) / (2 * np.pi * np.sqrt(variance.prod(axis=1))))
+
+
+def _told(own: FloatArray, tolerance_px: float) -> FloatArray:
+    """(N, 2) how much tie points tell along each axis: the squared tolerance over what their own deviation makes of it."""
+    return np.asarray(tolerance_px**2 / (tolerance_px**2 + 9 * own))
+
+
+def _refuse_unheld(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float) -> None:
+    """Raise where the points leave the model open in some direction."""
+    own, axes = _axes_px(points)
+    deviation_px = float(np.median(fitted.deviation(points.tgt_xy, _precision(own, axes, sigma_px**2))))
+    if deviation_px > MAX_MODEL_SIGMA_PX:
+        edges = int((own[:, 0] > CHECKING_PX**2).sum())
+        raise FitError(
+            f"refused: {len(points)} tie points hold the {fitted.kind} model only to {deviation_px:.2g} px in one direction, "
+            f"{MAX_MODEL_SIGMA_PX:g} px is needed; {edges} of them are known in one direction alone, as along straight edges: "
+            "try other bands, a larger --window-px or more --max-points"
+        )
 
 
 def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float, seed: int) -> None:
     """Raise where a second group of tie points agrees on another model about as well as the first on its own."""
     near_px = 3 * max(sigma_px, 0.1)
-
-    first = np.hypot(*(points.ref_xy - fitted(points.tgt_xy)).T) <= near_px * points.gsd
-    rest = points.subset(~first)
-    if len(rest) < max(8, RIVAL_SHARE * first.sum()):
+    own, axes = _axes_px(points)
+    told = _told(own, near_px)
+    first = (told * _error2_px(points, fitted, axes)).sum(axis=1) <= near_px**2
+    told = told.mean(axis=1)
+    enough = max(8, RIVAL_SHARE * float(told[first].sum()))
+    if told[~first].sum() < enough:
         return
-    second = _consensus(rest, near_px, seed)
-    if second.sum() >= max(8, RIVAL_SHARE * first.sum()):
-        moves = [(np.median(p.displacement[s], axis=0) / points.gsd) for p, s in ((points, first), (rest, second))]
+    rest = ~first
+    rest[rest] = _consensus(points.subset(rest), near_px, seed)
+    if told[rest].sum() >= enough:
+        precision = _precision(own, axes, near_px**2)
+        moves = [
+            Translation.fit(points.tgt_xy[s], points.ref_xy[s], precision[s]).coefficients[0] / points.gsd
+            for s in (first, rest)
+        ]
         apart = float(np.hypot(*(moves[0] - moves[1])))
         raise FitError(
             f"refused as ambiguous: {int(first.sum())} tie points agree on one displacement, near ({moves[0][0]:+.2f}, "
-            f"{moves[0][1]:+.2f}) px, and {int(second.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
+            f"{moves[0][1]:+.2f}) px, and {int(rest.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
             f"{apart:.2g} px apart; if clouds or ice move, mask them as nodata in one of the rasters and align again"
         )
 
 
 def _consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.bool_]:
-    """The points that support the best of many sampled hypotheses: affine, or a shift where points are few."""
+    """The points that support the best of many sampled hypotheses: affine, or a shift where points are few.
+
+    Each votes by how much it tells, so that one that would agree with anything says nothing.
+    """
     tgt, displacement = points.tgt_xy, points.displacement / points.gsd
     uv = (tgt - tgt.mean(axis=0)) / max(float(np.abs(tgt - tgt.mean(axis=0)).max()), 1e-9)
     design = np.column_stack([np.ones(len(uv)), uv])
@@ -291,7 +362,11 @@ def _consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.
         if spread.any():
             affine = np.linalg.solve(corners[spread], displacement[triples[spread]])
             hypotheses = np.concatenate([hypotheses, affine])
-    error2 = ((design @ hypotheses - displacement) ** 2).sum(axis=2)
-    support = np.maximum(0, 1 - error2 / tolerance_px**2).sum(axis=1)
-    best = error2[support.argmax()] < tolerance_px**2
+    own, axes = _axes_px(points)
+    told = _told(own, tolerance_px)
+    root = axes * np.sqrt(told)[:, :, None]
+    rows = (root[:, :, None, :] * design[:, None, :, None]).reshape(-1, 2, 6)
+    error2 = ((rows @ hypotheses.reshape(-1, 6).T - root @ displacement[..., None]) ** 2).sum(axis=1)
+    support = told.mean(axis=1) @ np.maximum(0, 1 - error2 / tolerance_px**2)
+    best = error2[:, support.argmax()] < tolerance_px**2
     return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))

@@ -18,6 +18,29 @@ from georeg.errors import FitError, InputError
 FloatArray = NDArray[np.float64]
 
 
+def principal_axes(matrices: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues (N, 2) of positive semidefinite (N, 2, 2), the largest first, and unit eigenvectors (N, 2, 2) as rows.
+
+    >>> import numpy as np
+    >>> values, axes = principal_axes(np.array([[[1.0, 0.0], [0.0, 4.0]]]))
+    >>> values.tolist(), axes.round(9).tolist()
+    ([[4.0, 1.0]], [[[0.0, 1.0], [-1.0, 0.0]]])
+    """
+    a, b, c = matrices[:, 0, 0], matrices[:, 0, 1], matrices[:, 1, 1]
+    largest = (a + c) / 2 + np.hypot((a - c) / 2, b)
+    # the product of both is the determinant: their difference would cancel where one is long and one short
+    least = np.maximum(a * c - b * b, 0) / np.where(largest > 0, largest, 1)
+    turn = np.arctan2(2 * b, a - c) / 2
+    axes = np.stack([np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)], axis=1).reshape(-1, 2, 2)
+    return np.stack([largest, least], axis=1), axes
+
+
+def _root(matrices: FloatArray) -> FloatArray:
+    """R (N, 2, 2) whose Rᵀ R is the positive semidefinite matrix."""
+    values, axes = principal_axes(matrices)
+    return np.asarray(np.sqrt(values)[:, :, None] * axes)
+
+
 @dataclass(frozen=True, eq=False)
 class PolynomialDisplacement:
     """Displacement (reference − target) as a polynomial of ``(tgt_xy − origin_xy) / scale``."""
@@ -62,7 +85,7 @@ class PolynomialDisplacement:
         tgt_xy, ref_xy
             (N, 2) map coordinates of the same features in the target and in the reference.
         weights
-            (N,) inverse variances, any unit.
+            (N,) inverse variances or (N, 2, 2) inverse covariances of ``ref_xy − tgt_xy``, any unit.
 
         Raises
         ------
@@ -70,7 +93,10 @@ class PolynomialDisplacement:
             Fewer points than terms, or points that do not span the plane.
         """
         tgt, ref = np.asarray(tgt_xy, float), np.asarray(ref_xy, float)
-        weight = np.ones(len(tgt)) if weights is None else np.asarray(weights, float)
+        precision = np.ones(len(tgt)) if weights is None else np.asarray(weights, float)
+        if precision.ndim == 1:
+            precision = precision[:, None, None] * np.eye(2)
+        weight = np.trace(precision, axis1=1, axis2=2) / 2
         usable = int((weight > 0).sum())
         if usable < cls.n_terms():
             raise FitError(
@@ -79,19 +105,36 @@ class PolynomialDisplacement:
             )
         origin = np.average(tgt, axis=0, weights=weight)
         scale = float(np.sqrt(np.average(((tgt - origin) ** 2).sum(1), weights=weight))) or 1.0
-        root = np.sqrt(weight / weight.max())[:, None]
-        design = cls._design((tgt - origin) / scale)
-        coefficients, _, rank, _ = np.linalg.lstsq(design * root, (ref - tgt) * root, rcond=1e-10)
-        if rank < cls.n_terms():
+        root = _root(precision / weight.max())
+        rows, values = cls._rows((tgt - origin) / scale, root), (root @ (ref - tgt)[..., None]).ravel()
+        coefficients, _, rank, _ = np.linalg.lstsq(rows, values, rcond=1e-10)
+        if rank < 2 * cls.n_terms():
             raise FitError(
-                f"{usable} tie points that lie on too few lines for a model of kind {cls.kind} "
-                f"(rank {rank} of {cls.n_terms()}); choose a simpler --model"
+                f"{usable} tie points that lie on too few lines, or are known in too few directions, for a model of "
+                f"kind {cls.kind} (they hold {rank} of its {2 * cls.n_terms()} coefficients); choose a simpler --model"
             )
         return cls((float(origin[0]), float(origin[1])), scale, coefficients)
 
     @classmethod
     def _design(cls, uv: FloatArray) -> FloatArray:
         return np.stack([uv[:, 0] ** i * uv[:, 1] ** j for i, j in cls.exponents()], axis=1)
+
+    @classmethod
+    def _rows(cls, uv: FloatArray, root: FloatArray) -> FloatArray:
+        """(2 N, 2 n_terms): the displacements at ``uv`` times ``root`` (N, 2, 2), per coefficient."""
+        design = cls._design(uv)
+        return np.asarray((root[:, :, None, :] * design[:, None, :, None]).reshape(2 * len(uv), -1))
+
+    def deviation(self, tgt_xy: ArrayLike, precision: FloatArray) -> FloatArray:
+        """Standard deviation (N,) of the displacement in its least certain direction, map units.
+
+        Of a model fitted to tie points at ``tgt_xy`` with inverse covariances ``precision`` (N, 2, 2), at these points.
+        """
+        uv = (np.asarray(tgt_xy, float).reshape(-1, 2) - self.origin_xy) / self.scale
+        _, held, terms = np.linalg.svd(self._rows(uv, _root(precision)), full_matrices=False)
+        spread = self._rows(uv, np.eye(2)[None]) @ (terms.T / np.maximum(held, 1e-12 * held.max()))
+        by_point = spread.reshape(len(uv), 2, -1)
+        return np.asarray(np.sqrt(principal_axes(by_point @ by_point.swapaxes(1, 2))[0][:, 0]))
 
     def displacement(self, tgt_xy: ArrayLike) -> FloatArray:
         """Displacement (reference − target) at target map xy, (N, 2) map units, +x east, +y north."""

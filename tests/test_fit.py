@@ -36,6 +36,32 @@ def tie_points(displacement, n=200, noise_px=0.05, outliers=0.0, seed=0, search_
     )  # fmt: skip
 
 
+def on_edges(points, along_deg, chosen=True, pull_px=0.0, long_px=3.0, short_px=0.02, seed=1) -> TiePoints:
+    """The ``chosen`` tie points put on edges: their errors and covariances are long along them, short across."""
+    rng, n = np.random.default_rng(seed), len(points)
+    turn, chosen = np.radians(np.broadcast_to(along_deg, n)), np.broadcast_to(chosen, n)[:, None]
+    along, across = np.stack([np.cos(turn), np.sin(turn)], axis=1), np.stack([-np.sin(turn), np.cos(turn)], axis=1)
+    error_px = (pull_px + long_px * rng.normal(size=(n, 1))) * along + short_px * rng.normal(size=(n, 1)) * across
+    cov = sum(s**2 * axis[:, :, None] * axis[:, None] for s, axis in ((long_px, along), (short_px, across)))
+    return replace(
+        points,
+        ref_xy=points.ref_xy + np.where(chosen, error_px * GSD, 0),
+        cov=np.where(chosen[..., None], cov * GSD**2, points.cov),
+    )
+
+
+def crossing_edges(points, **options) -> TiePoints:
+    return on_edges(points, np.where(np.arange(len(points)) % 2, 30, 100), **options)
+
+
+def rms_error_px(model, truth) -> float:
+    """Of the model, over the whole scene."""
+    line = np.linspace(-1, 1, 15)
+    uv = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    tgt_xy = CENTRE + 5000 * uv
+    return float(np.sqrt((((model(tgt_xy) - tgt_xy) / GSD - truth(uv)) ** 2).sum(axis=1).mean()))
+
+
 def shift(uv):
     return np.tile([2.3, -1.7], (len(uv), 1))
 
@@ -56,11 +82,7 @@ TRUTHS = {"translation": shift, "affine": affine, "polynomial2": bent}
 def test_truth_is_recovered_among_mismatches(kind, outliers):
     points = tie_points(TRUTHS[kind], n=400, outliers=outliers)
     fitted = fit(points, FitOptions(model=kind))
-    line = np.linspace(-1, 1, 15)
-    uv = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    tgt_xy = CENTRE + 5000 * uv
-    error_px = (fitted.model(tgt_xy) - tgt_xy) / GSD - TRUTHS[kind](uv)
-    assert np.sqrt((error_px**2).sum(axis=1).mean()) < (0.02 if kind != "polynomial2" else 0.03)
+    assert rms_error_px(fitted.model, TRUTHS[kind]) < (0.02 if kind != "polynomial2" else 0.03)
 
 
 @pytest.mark.parametrize("kind", TRUTHS)
@@ -108,6 +130,90 @@ def test_certain_points_weigh_more():
     weighted, _, _ = robust_fit(replace(points, ref_xy=ref_xy, cov=cov), Translation, seed=0)
     error_px = weighted.displacement(points.tgt_xy)[0] / GSD - (2.3, -1.7)
     assert np.hypot(*error_px) < 0.02
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+@pytest.mark.parametrize("outliers", [0, 0.3, 0.5])
+def test_edges_of_two_directions_hold_a_model(kind, outliers):
+    points = crossing_edges(tie_points(TRUTHS[kind], noise_px=1e-4, outliers=outliers))
+    fitted = fit(points, FitOptions(model=kind))
+    assert rms_error_px(fitted.model, TRUTHS[kind]) < 0.02  # of errors of 3 px along the edges, 0.02 px across
+
+
+def test_the_choice_of_model_ignores_errors_along_edges():
+    fitted = fit(crossing_edges(tie_points(affine, noise_px=1e-4)))
+    assert fitted.model.kind == "affine"
+    assert fitted.candidates[1].cv_rmse_px == pytest.approx(0.02 * np.sqrt(2), rel=0.25)
+
+
+@pytest.mark.parametrize("kind", ["auto", *TRUTHS])
+@pytest.mark.parametrize("along_deg", [0, 40, 90])
+@pytest.mark.parametrize("long_px", [0.7, 3.0])
+def test_parallel_edges_alone_are_refused(kind, along_deg, long_px):
+    points = on_edges(tie_points(shift, noise_px=1e-4), along_deg, long_px=long_px)
+    with pytest.raises(FitError, match=r"hold the \w+ model only to [\d.]+ px in one direction.*other bands"):
+        fit(points, FitOptions(model=kind))
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+def test_edges_sharpen_the_fit_of_few_other_points(kind):
+    some = np.random.default_rng(3).random(400) < 0.15
+    along_deg = np.random.default_rng(9).uniform(0, 180, 400)
+    errors_px = []
+    for seed in range(6):
+        points = tie_points(TRUTHS[kind], n=400, seed=seed)
+        both = replace(on_edges(tie_points(TRUTHS[kind], n=400, noise_px=1e-4, seed=seed), along_deg, ~some))
+        ref_xy = np.where(some[:, None], points.ref_xy, both.ref_xy)
+        cov = np.where(some[:, None, None], points.cov, both.cov)
+        mixed = replace(both, ref_xy=ref_xy, cov=cov)
+        fits = [fit(p, FitOptions(model=kind)) for p in (points.subset(some), mixed)]
+        errors_px.append([rms_error_px(f.model, TRUTHS[kind]) ** 2 for f in fits])
+        verify(fits[1])
+    alone, together = np.sqrt(np.mean(errors_px, axis=0))
+    assert together < 0.5 * alone
+
+
+@pytest.mark.parametrize("kind", TRUTHS)
+def test_a_common_pull_along_edges_moves_nothing(kind):
+    edges = np.random.default_rng(3).random(400) > 0.15
+    points = on_edges(tie_points(TRUTHS[kind], n=400), 20, edges, pull_px=2)
+    still = on_edges(tie_points(TRUTHS[kind], n=400), 20, edges)
+    moved = [fit(p, FitOptions(model=kind)).model.displacement(points.tgt_xy) / GSD for p in (points, still)]
+    assert np.hypot(*(moved[0] - moved[1]).T).max() < 0.02
+
+
+def test_edges_never_check():
+    edges = np.random.default_rng(3).random(400) > 0.15
+    fitted = fit(on_edges(tie_points(shift, n=400), 20, edges, long_px=0.6))
+    assert not (edges & (fitted.role == Role.CHECK)).any()
+    assert 4 <= (fitted.role == Role.CHECK).sum() <= 0.3 * (~edges).sum()
+    assert verify(fitted)[2].rmse / GSD < 0.1
+    nearly = fit(on_edges(tie_points(shift, n=400), 20, edges, long_px=0.4))
+    assert (edges & (nearly.role == Role.CHECK)).any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_few_points_that_are_no_edges_are_shared_between_fit_and_check(seed):
+    others = np.random.default_rng(seed).permutation(400) < 16
+    role = fit(on_edges(tie_points(shift, n=400), 20, ~others), FitOptions(model="translation")).role
+    assert 4 <= (others & (role == Role.CHECK)).sum() <= 8
+
+
+def test_vague_points_outvote_no_one():
+    points = tie_points(shift, n=400)
+    vague = np.random.default_rng(3).random(400) < 0.7
+    ref_xy = points.tgt_xy + np.random.default_rng(4).normal(12, 5, (400, 2)) * GSD
+    muddled = replace(
+        points,
+        ref_xy=np.where(vague[:, None], ref_xy, points.ref_xy),
+        cov=np.where(vague[:, None, None], np.eye(2) * (5 * GSD) ** 2, points.cov),
+    )
+    assert rms_error_px(fit(muddled, FitOptions(model="translation")).model, shift) < 0.02
+
+
+def test_scatter_beyond_the_covariances_is_found_among_edges():
+    points = crossing_edges(tie_points(shift, n=900, noise_px=0.1), short_px=0.01)
+    assert robust_fit(points, Translation, seed=0)[2] == pytest.approx(0.1, rel=0.1)
 
 
 def test_a_rival_group_of_tie_points_is_refused_as_ambiguous():

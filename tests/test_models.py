@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from georeg.errors import FitError, InputError
-from georeg.models import LADDER, Affine, PolynomialDisplacement, Translation, from_dict, identity
+from georeg.models import LADDER, Affine, PolynomialDisplacement, Translation, from_dict, identity, principal_axes
 
 ORIGIN_XY = (654321.0, 9_876_543.0)  # the southern hemisphere's northings are the largest
 SCALE_M = 5000.0
@@ -88,6 +88,71 @@ def test_scaling_all_weights_changes_nothing(model: type[PolynomialDisplacement]
     ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
     one, other = (model.fit(tgt_xy, ref_xy, np.full(len(tgt_xy), w)) for w in (1e-8, 1e8))
     np.testing.assert_allclose(one(tgt_xy), other(tgt_xy), rtol=0, atol=1e-6)
+
+
+def precisions(n: int, ratio: float, seed: int = 0) -> Floats:
+    """Inverse covariances of points on edges of any direction, ``ratio`` times as long as wide."""
+    turn = np.random.default_rng(seed).uniform(0, np.pi, n)
+    across = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    outer = across[:, :, None] * across[:, None]
+    return np.asarray(outer + (np.eye(2) - outer) / ratio**2)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 30.0, 1000.0])
+@given(seed=st.integers(0, 999))
+def test_principal_axes_make_the_matrix(ratio: float, seed: int) -> None:
+    matrices = precisions(20, ratio, seed)
+    values, axes = principal_axes(matrices)
+    np.testing.assert_allclose((axes.swapaxes(1, 2) * values[:, None]) @ axes, matrices, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(values, np.tile([1, ratio**-2], (20, 1)), rtol=1e-9)
+    np.testing.assert_allclose(axes @ axes.swapaxes(1, 2), np.tile(np.eye(2), (20, 1, 1)), rtol=0, atol=1e-12)
+
+
+@every_model
+def test_fit_with_covariances_is_generalised_least_squares(model: type[PolynomialDisplacement]) -> None:
+    """The whitened residuals of the optimum are orthogonal to every term, in both axes together."""
+    tgt_xy, precision = spread_xy(), precisions(60, 30)
+    ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
+    residual = ref_xy - model.fit(tgt_xy, ref_xy, precision)(tgt_xy)
+    u, v = ((tgt_xy - ORIGIN_XY) / SCALE_M).T
+    terms = np.stack([u**i * v**j for i, j in model.exponents()], axis=1)
+    assert np.abs(terms.T @ (precision @ residual[..., None])[..., 0]).max() < 1e-5
+
+
+@every_model
+def test_circular_covariances_are_weights(model: type[PolynomialDisplacement]) -> None:
+    tgt_xy, weights = spread_xy(), np.random.default_rng(3).uniform(0.1, 10, 60)
+    ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
+    one, other = (model.fit(tgt_xy, ref_xy, w) for w in (weights, weights[:, None, None] * np.eye(2)))
+    np.testing.assert_allclose(one(tgt_xy), other(tgt_xy), rtol=0, atol=1e-7)
+
+
+@every_model
+def test_an_error_along_an_edge_counts_for_nothing(model: type[PolynomialDisplacement]) -> None:
+    true, tgt_xy, precision = some(model), spread_xy(), precisions(60, 1e6)
+    along = principal_axes(precision)[1][:, 1]
+    ref_xy = true(tgt_xy) + along * np.random.default_rng(2).normal(0, 30, (60, 1))
+    np.testing.assert_allclose(model.fit(tgt_xy, ref_xy, precision)(tgt_xy), true(tgt_xy), rtol=0, atol=1e-3)
+
+
+def test_edges_of_one_direction_alone_make_no_shift() -> None:
+    north = np.tile(np.diag([0.0, 1.0]), (20, 1, 1))
+    with pytest.raises(FitError, match=r"too few directions.*1 of its 2 coefficients"):
+        Translation.fit(spread_xy(20), spread_xy(20) + 3, north)
+    north[0] = np.diag([1.0, 0.0])
+    shifted = spread_xy(20) + np.arange(20)[:, None] * [1, 0] + [5, 3]
+    np.testing.assert_allclose(Translation.fit(spread_xy(20), shifted, north).displacement(ORIGIN_XY), [[5, 3]])
+
+
+@every_model
+def test_deviation_is_that_of_repeated_fits(model: type[PolynomialDisplacement]) -> None:
+    tgt_xy, precision, rng = spread_xy(), precisions(60, 10), np.random.default_rng(4)
+    root = np.linalg.cholesky(np.linalg.inv(precision))
+    noise = (root @ rng.normal(size=(1000, 60, 2, 1)))[..., 0]
+    found = np.stack([model.fit(tgt_xy, tgt_xy + e, precision).displacement(tgt_xy) for e in noise])
+    least_certain = [np.sqrt(np.linalg.eigvalsh(np.cov(at.T))[1]) for at in found.swapaxes(0, 1)]
+    stated = model.fit(tgt_xy, tgt_xy, precision).deviation(tgt_xy, precision)
+    np.testing.assert_allclose(stated, least_certain, rtol=0.12)
 
 
 def test_positive_dx_moves_east_and_positive_dy_north() -> None:
