@@ -23,21 +23,26 @@ from scipy import fft, ndimage
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "sample_tiles"))
 
-from landscape import Scenery, build  # noqa: E402
-from tones import render  # noqa: E402
+from landscape import Landscape, Scenery, build  # noqa: E402
+from tones import BANDS, render  # noqa: E402
 
 Floats = NDArray[np.float64]
 OVERSAMPLING = 4
 SCENE_PX = 1920
 """Side of a scene, in its fine cells."""
 
-_CROPS = (
-    ("hura-vhr/hura_lo_z18.tif", 1, 600, 900),
-    ("hura-vhr/hura_lo_z18.tif", 2, 2900, 5200),
-    ("hura-vhr/hura_lo_z18.tif", 3, 1200, 7200),
-    ("s2-brandenburg/ref_S2A_20160608T153121_T33UUU_sub.jp2", 1, 1200, 400),
-    ("s2-brandenburg/tgt_S2A_20160529T153631_T33UUU_sub.jp2", 1, 1100, 100),
-)
+_BAND = {"red": 1, "green": 2, "blue": 3, "nir": 4}
+_HURA = "hura-vhr/hura_lo_z18.tif"
+_NAIP = "naip-series-nd/m_4709963_se_14_1_20{}.tif"
+_CROPS = {
+    "fields": (_HURA, 600, 900),
+    "village": (_HURA, 2900, 5200),
+    "town": (_HURA, 1200, 7200),
+    "june": ("s2-brandenburg/ref_S2A_20160608T153121_T33UUU_sub.jp2", 1200, 400),
+    "may": ("s2-brandenburg/tgt_S2A_20160529T153631_T33UUU_sub.jp2", 1100, 100),
+    "prairie2009": (_NAIP.format("090818"), 0, 0),
+    "prairie2016": (_NAIP.format("160816"), 0, 200),
+}
 
 
 def data_folder() -> Path:
@@ -45,30 +50,36 @@ def data_folder() -> Path:
     return Path(os.environ.get("GEOREG_DATA", ROOT.parent / "shared" / "data"))
 
 
-def scene_names(real: bool = True) -> list[str]:
-    """Scenes that can be made here: real ones where there is real imagery, and two of sample_tiles' landscapes."""
-    names = [f"landscape {seed} red" for seed in (3, 8)]
-    found = [f"crop {k}" for k, crop in enumerate(_CROPS) if (data_folder() / crop[0]).exists()]
-    return (found if real else []) + names
+@cache
+def scene_names(band: str = "red") -> list[str]:
+    """Scenes that can be made here and have that band: real ones where there is real imagery, and two made landscapes."""
+    found = []
+    for name, (path, _, _) in _CROPS.items():
+        if (data_folder() / path).exists():
+            with rasterio.open(data_folder() / path) as raster:
+                found += [name] if _BAND[band] <= raster.count else []
+    return found + (["landscape3", "landscape8"] if band in BANDS else [])
 
 
 @cache
-def scene(name: str) -> Floats:
-    """(SCENE_PX, SCENE_PX), standard deviation 1."""
-    kind, number, *band = name.split()
-    if kind == "crop":
-        path, band_number, row, col = _CROPS[int(number)]
+def scene(name: str, band: str = "red") -> Floats:
+    """(side, side), at most `SCENE_PX`, standard deviation 1."""
+    if name in _CROPS:
+        path, row, col = _CROPS[name]
         with rasterio.open(data_folder() / path) as raster:
-            image = raster.read(band_number, window=Window(col, row, SCENE_PX, SCENE_PX)).astype(float)
+            side = min(SCENE_PX, (raster.height - row) // 4 * 4, (raster.width - col) // 4 * 4)
+            image = raster.read(_BAND[band], window=Window(col, row, side, side)).astype(float)
     else:
-        image = render(_landscape(int(number)), band=band[0]).astype(float)
+        image = render(_landscape(int(name.removeprefix("landscape"))), band=band).astype(float)
     image = (image - image.mean()) / image.std()
     return np.asarray(np.clip(image, -4, 4))
 
 
 @cache
-def _landscape(seed: int):
-    return build(Scenery(seed, block_m=700.0), side=SCENE_PX, step_m=4.0)
+def _landscape(seed: int) -> Landscape:
+    """Without cast shadows: beside a hedge that is dark in one band and bright in another, a shadow moves what is seen."""
+    land = build(Scenery(seed, block_m=700.0), side=SCENE_PX, step_m=4.0)
+    return replace(land, shadow=np.zeros_like(land.shadow))
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ class Condition:
     tgt_sensor: Sensor = Sensor()
     ref_band: str = "red"
     tgt_band: str = "red"
-    """Of a landscape; real scenes have one band and are left out where the two differ."""
+    """Scenes without one of the bands are left out."""
     hidden: float = 0.0
     """Share of each window under an opaque cloud, or other ground, in the target."""
     cloud: bool = True
@@ -214,8 +225,8 @@ CONDITIONS = (
     Condition("cloud 50 %", hidden=0.5),
     Condition("changed 30 %", hidden=0.3, cloud=False),
     Condition("bands red/green", tgt_band="green"),
+    Condition("bands red/blue", tgt_band="blue"),
     Condition("bands red/nir", tgt_band="nir"),
-    Condition("bands green/nir, 30 % changed", ref_band="green", tgt_band="nir", hidden=0.3, cloud=False),
 )
 MASKED = (
     Condition("stripes", mask="stripes"),
@@ -227,15 +238,11 @@ MASKED = (
 def make_case(
     name: str, condition: Condition, window_px: int, shift_px: tuple[float, float], seed: int, margin_px: int = 16
 ) -> Case | None:
-    """Two images of a scene under a condition; None where the scene has no second band to show."""
-    rng = np.random.default_rng(seed)
-    two_bands = condition.ref_band != condition.tgt_band
-    if two_bands and not name.startswith("landscape"):
+    """Two images of a scene under a condition; None where the scene lacks a band."""
+    if not {name} <= set(scene_names(condition.ref_band)) & set(scene_names(condition.tgt_band)):
         return None
-    stem = name.rsplit(" ", 1)[0]
-    sources = [
-        scene(f"{stem} {band}") if two_bands else scene(name) for band in (condition.ref_band, condition.tgt_band)
-    ]
+    rng = np.random.default_rng(seed)
+    sources = [scene(name, band) for band in (condition.ref_band, condition.tgt_band)]
     seen = observe(sources[0], condition.ref_sensor)
     centre_px = _centres(len(seen), window_px, margin_px)
     fine = sources[1]
@@ -248,7 +255,7 @@ def make_case(
         image.std() * 10 ** (-condition.snr_db / 20) for image in (seen, observe(sources[1], condition.tgt_sensor))
     )
     slopes = gradient(sources[0], condition.ref_sensor)
-    bounds = np.stack([bound(_window(slopes, centre, window_px), noise) for centre in centre_px])
+    bounds = np.array([bound(_window(slopes, centre, window_px), noise) for centre in centre_px]).reshape(-1, 2, 2)
     ref_valid, tgt_valid = _masks(seen.shape, centre_px, window_px, condition.mask, rng)
     ref, tgt = noisy(seen, condition.snr_db, rng), noisy(target, condition.snr_db, rng)
     return Case(

@@ -26,7 +26,7 @@ POINTS_PER_TERM = 3
 """A model needs this many consistent tie points for each of its terms."""
 MIN_SHARE = 0.2
 """Fewer consistent tie points than this share are a coincidence."""
-RIVAL_SHARE = 0.5
+RIVAL_SHARE = 0.25
 """A second group of consistent tie points with this share of the first's support makes a fit ambiguous."""
 N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
@@ -38,7 +38,7 @@ MAX_MODEL_SIGMA_PX = 0.5
 """A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
 _HYPOTHESES = 500
 _ROUNDS = 50
-_FLOOR_PX = 0.01
+_FLOOR_PX = 0.002
 
 
 class Role(IntEnum):

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 ModelKind = Literal["auto", "translation", "affine", "polynomial2", "polynomial3"]
+MatcherKind = Literal["auto", "phase", "features"]
+DetectorKind = Literal["sift", "akaze", "orb"]
+PreprocessKind = Literal["none", "clahe", "gaussian", "log"]
+CombineKind = Literal["none", "mean", "difference"]
 KernelKind = Literal["auto", "nearest", "bilinear", "cubic"]
 
 
@@ -28,11 +32,26 @@ class InputOptions:
 class MatchOptions:
     """How tie points are sought."""
 
-    window_px: int | None = option(None, "side of the matched windows in working pixels, even; by default chosen")
+    window_px: int | None = option(
+        None, "side of the matched windows in working pixels, a multiple of 8; by default chosen"
+    )
     spacing_px: int | None = option(None, "distance of the windows in working pixels; by default from --max-points")
     max_points: int = option(500, "about how many windows to try where --spacing-px is not given")
     max_shift_m: float | None = option(None, "largest shift to accept, metres; by default half the overlap is searched")
-    false_match_rate: float = option(0.01, "share of windows that do not correspond which may pass as tie points")
+    matcher: MatcherKind = option(
+        "auto",
+        "phase seeks the windows of a lattice by the phase of their gradients, features those about keypoints; auto is "
+        "phase, and features where that finds little",
+    )
+    detector: DetectorKind = option("sift", "keypoints of --matcher features; OpenCV 5 has no akaze")
+    preprocess: PreprocessKind = option(
+        "none", "done to both rasters before: clahe evens out local contrast, gaussian smooths, log suits SAR intensity"
+    )
+    combine: CombineKind = option(
+        "none",
+        "bands into one: their mean, or difference, (b1 - b2) / (b1 + b2) of two; none matches all of them at once",
+    )
+    false_match_rate: float = option(0.001, "share of windows that do not correspond which may pass as tie points")
     threads: int | None = option(None, "threads to use; by default every processor")
 
 

@@ -25,6 +25,8 @@ class Status(IntEnum):
     """Matching again around the match did not return to it."""
     OUT_OF_RANGE = 5
     """Found further away than the search reaches."""
+    AMBIGUOUS_PEAK = 6
+    """Another place fits about as well."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,15 @@ def test_clahe_gives_dim_ground_the_contrast_of_bright_ground():
     assert after[..., dim].std() > 0.4 * after[..., bright].std()
 
 
+def test_clahe_keeps_the_contrast_beside_a_hole():
+    texture = np.random.default_rng(3).normal(size=(1, 2 * TILE_PX, 8 * TILE_PX)).astype(np.float32)
+    valid = np.ones(texture.shape[1:], bool)
+    holes = valid.copy()
+    holes[:, TILE_PX : 7 * TILE_PX] = holes[40:90, :48] = False
+    whole, rest = (preprocess(texture, seen, how="clahe", combine="none")[0, holes].std() for seen in (valid, holes))
+    assert rest == pytest.approx(whole, rel=0.03)
+
+
 def test_smoothing_takes_the_mean_of_valid_pixels_alone():
     level = preprocess(np.full_like(IMAGE, 300), HOLES, how="gaussian", combine="none")
     np.testing.assert_allclose(level[:, HOLES], 300, rtol=1e-5)  # neither holes nor borders darken it

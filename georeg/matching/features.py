@@ -45,8 +45,6 @@ _BLOCK = 1 << 20  # most pairs compared at once
 
 @dataclass(frozen=True)
 class _Keypoints:
-    """What was found in one image."""
-
     px: FloatArray  # (N, 2) (column, row), counted from the centre of the first pixel as OpenCV does
     response: FloatArray  # (N,)
     descriptor: NDArray[np.float32]  # (N, D), of unit length
@@ -61,7 +59,7 @@ def match_features(
     detector: Detector = "sift",
     reach_px: float,
     max_points: int,
-    ratio: float = 0.85,
+    ratio: float = 0.7,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Find features of the reference in the target, no farther than ``reach_px`` from where they are.
 

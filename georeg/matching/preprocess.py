@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from georeg.errors import InputError
-from georeg.matching.phase import fill_invalid
+from georeg.matching.fields import fill_invalid
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Preprocess = Literal["none", "clahe", "gaussian", "log"]
 Combine = Literal["none", "mean", "difference"]
 
-TILE_PX = 64
+TILE_PX = 128
 """Side, roughly, of the tiles whose histograms CLAHE equalises. With 16 bits OpenCV never clips below one pixel for each
-of 65536 grey values, so contrast grows up to 65536 / TILE_PX² = 16 times, whatever its clip limit says."""
+of 65536 grey values, so contrast grows up to 65536 / TILE_PX² = 4 times, whatever its clip limit says."""
 SIGMA_PX = 1.0
 """Standard deviation of the Gaussian."""
 LOG_FLOOR = 1.0

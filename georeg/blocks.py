@@ -1,0 +1,188 @@
+"""A block of windows: read once from both rasters, prepared once, matched one by one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from georeg.matching.features import Detector, match_features
+from georeg.matching.fields import Field, prepare
+from georeg.matching.preprocess import Combine, Preprocess, preprocess
+from georeg.matching.structure import move_to_texture
+from georeg.matching.windows import MARGIN_PX, Matches, locate, match_windows
+from georeg.models import FloatArray
+from georeg.placement import Placement
+from georeg.raster import Reader
+from georeg.tie_points import Status
+from georeg.warp import Patch, sample
+
+BLOCK_PX = 1024
+"""Windows whose centres share a square of this side are read at once."""
+FEATURE_REACH_PX = 4
+"""A window is sought this far around where features say it is."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How the pixels of a raster are looked at."""
+
+    bands: tuple[int, ...]
+    preprocess: Preprocess
+    combine: Combine
+
+
+@dataclass(frozen=True)
+class Block:
+    """Windows to match that are read at once; picklable."""
+
+    ref: Reader
+    tgt: Reader
+    ref_place: Placement
+    tgt_place: Placement
+    looks: tuple[Looks, Looks]
+    grid: GeoBox
+    """Pixels to read: the windows and what is around them."""
+    centre_px: NDArray[np.intp]
+    """(N, 2) of the windows in ``grid``."""
+    control: NDArray[np.intp]
+    """Indices of the windows that are also matched with ground that does not correspond."""
+    window_px: int
+    wander_px: int
+    """How far a window may move to better texture."""
+    overviews: bool
+    detector: Detector | None
+    """Features tell where windows are, and where in the target; None for the windows of ``centre_px``."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a block gives, in map coordinates of the working CRS."""
+
+    ref_xy: FloatArray
+    tgt_xy: FloatArray
+    linear: FloatArray
+    """(2, 2): pixels to map units."""
+    matches: Matches
+    control_significance: FloatArray
+    """Of the windows that do not correspond but could be taken for a match."""
+    n_controls: int
+
+
+def blocks_of(centre_px: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    """Window centres by square of `BLOCK_PX`, row by row."""
+    square = centre_px // BLOCK_PX
+    order = np.lexsort((centre_px[:, 0], centre_px[:, 1], square[:, 0], square[:, 1]))
+    edges = np.flatnonzero(np.any(np.diff(square[order], axis=0), axis=1)) + 1
+    return [part for part in np.split(centre_px[order], edges) if len(part)]
+
+
+def halo_px(window_px: int, wander_px: int) -> int:
+    """Pixels to read around the centre of a window."""
+    return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + 1
+
+
+def match_block(block: Block) -> Measured:
+    """Read the pixels of both rasters once and match every window in them."""
+    patches = [
+        sample(reader, place, block.grid, look.bands, snap_px=block.window_px, overviews=block.overviews)
+        for reader, place, look in zip(
+            (block.ref, block.tgt), (block.ref_place, block.tgt_place), block.looks, strict=True
+        )
+    ]
+    images = []
+    for patch, look in zip(patches, block.looks, strict=True):
+        valid = informative(patch)
+        images.append((preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid))
+    ref, tgt = (prepare(*image) for image in images)
+    if block.detector is None:
+        centre_px = move_to_texture(ref, block.centre_px, block.window_px, block.wander_px)
+        matches = match_windows(ref, tgt, centre_px, window_px=block.window_px)
+    else:
+        centre_px = block.centre_px
+        matches = _match_by_features(block, images, (ref, tgt))
+    significance, n_controls = _match_controls(block, ref, tgt, centre_px)
+    return Measured(
+        ref_xy=patches[0].xy(matches.ref_px),
+        tgt_xy=block.tgt_place.model.inverse(patches[1].xy(matches.ref_px + matches.shift_px)),
+        linear=np.array([*block.grid.affine[:2], *block.grid.affine[3:5]]).reshape(2, 2),
+        matches=matches,
+        control_significance=significance,
+        n_controls=n_controls,
+    )
+
+
+def _match_by_features(
+    block: Block, images: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], fields: tuple[Field, Field]
+) -> Matches:
+    """Features propose places, about as many as there are windows; matching windows there decides."""
+    assert block.detector is not None
+    (ref, ref_valid), (tgt, tgt_valid) = images
+    ref_px, tgt_px, _ = match_features(
+        ref,
+        ref_valid,
+        tgt,
+        tgt_valid,
+        detector=block.detector,
+        reach_px=max(block.window_px // 4, 4),
+        max_points=max(len(block.centre_px), 4),
+    )
+    at_ref, at_tgt = (np.asarray(np.rint(px), np.intp) for px in (ref_px, tgt_px))
+    return match_windows(*fields, at_ref, tgt_px=at_tgt, window_px=block.window_px, reach_px=FEATURE_REACH_PX)
+
+
+def _match_controls(block: Block, ref: Field, tgt: Field, centre_px: NDArray[np.intp]) -> tuple[FloatArray, int]:
+    """Significance of windows that do not correspond but look like a match, and how many were tried.
+
+    Each is matched with the same place turned by half a turn and, where there is one, with another place.
+    """
+    if not len(block.control):
+        return np.zeros(0), 0
+    half, reach = block.window_px // 2, max(block.window_px // 4, 4)
+    at = centre_px[block.control]
+    elsewhere = np.roll(centre_px, len(centre_px) // 2, axis=0)[block.control]
+    turned_px = np.array(block.grid.shape[::-1]) - at
+    apart = np.abs(elsewhere - at).max(axis=1) >= block.window_px
+    turned = tgt.turned()
+    found = [
+        locate(ref, turned, r - half, t - half, block.window_px, reach) for r, t in zip(at, turned_px, strict=True)
+    ]
+    found += [
+        locate(ref, tgt, r - half, t - half, block.window_px, reach)
+        for r, t in zip(at[apart], elsewhere[apart], strict=True)
+    ]
+    peaks = [(peak, status) for peak, status in found if peak is not None]
+    passed = [peak.significance for peak, status in peaks if status == Status.KEPT]
+    return np.array(passed, float), len(peaks)
+
+
+def informative(patch: Patch) -> NDArray[np.bool_]:
+    """(height, width) valid in every band and no undeclared fill or saturation: a run of zeros or of the highest value."""
+    data, valid = patch.data, patch.valid.all(axis=0)
+    highest = data.max(axis=(1, 2), keepdims=True, initial=1e-30)
+    flat = (np.abs(data) <= 1e-6 * highest).all(axis=0) | (data >= highest * (1 - 1e-6)).all(axis=0)
+    if not flat.any():
+        return np.asarray(valid)
+    kernel = np.ones((5, 5), np.uint8)
+    fill = cv2.dilate(cv2.erode(flat.astype(np.uint8), kernel), kernel)
+    return np.asarray(valid & (fill == 0))
+
+
+def least_significance(control: FloatArray, n_controls: int, false_match_rate: float) -> float:
+    """The significance that ``false_match_rate`` of windows that do not correspond would reach.
+
+    Each control is the best of many shifts, so that their tail is Gumbel's, fitted by its moments.
+
+    >>> least_significance(np.array([4.0, 5.0, 6.0, 5.0, 5.0, 5.0]), 6, 0.001) > 7
+    True
+    """
+    if len(control) < 5:
+        return 10.0
+    share = len(control) / max(n_controls, 1)
+    log_rate = math.log(-math.log1p(-min(false_match_rate / share, 0.5)))
+    spread = float(control.std()) * math.sqrt(6) / math.pi
+    return float(control.mean()) - spread * (np.euler_gamma + log_rate)

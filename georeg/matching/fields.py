@@ -1,0 +1,129 @@
+"""What the matchers see of an image: its detail, its brightness, and the orientation of its edges.
+
+All are made once for a block of pixels, and windows are cut from them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Image = NDArray[np.float32]
+
+DETAIL_PX = 1.0
+"""Deviation of the Gaussian mean that is taken away from the detail: other bands and other dates differ at long
+wavelengths, so that what is shorter tells more."""
+EDGE_PX = 0.7
+"""Deviation of the Gaussian whose gradient gives the orientation."""
+FAINT = 0.3
+"""Edges fainter than this share of the median gradient count less."""
+MARGIN_PX = 1
+"""Pixels this near to an invalid one are not compared: the filters mix it in."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """An image prepared for matching; arrays share (height, width)."""
+
+    detail: tuple[Image, ...]
+    """Of each band: the image less its Gaussian mean."""
+    brightness: tuple[Image, ...]
+    """Of each band: the image less its median, over its deviation."""
+    edges: Image
+    """(height, width, 2): cosine and sine of twice the gradient's direction, about 1 long on clear edges and 0 where
+    there is none or nothing valid. Inverted contrast gives the same (Fitch et al. 2002, doi:10.5244/C.16.11)."""
+    valid: NDArray[np.uint8]
+    """1 where every pixel within `MARGIN_PX` is valid."""
+
+    def turned(self) -> Field:
+        """The same image turned by half a turn."""
+        detail, brightness = (
+            tuple(np.ascontiguousarray(band[::-1, ::-1]) for band in bands) for bands in (self.detail, self.brightness)
+        )
+        edges, valid = (np.ascontiguousarray(a[::-1, ::-1]) for a in (self.edges, self.valid))
+        return Field(detail, brightness, edges, valid)
+
+
+def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
+    """Prepare a block of pixels.
+
+    Parameters
+    ----------
+    image
+        (bands, height, width), finite.
+    valid
+        (height, width)
+
+    >>> import numpy as np
+    >>> ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
+    >>> prepare(ramp[None], np.ones((8, 8), bool)).edges[4, 4].round(1).tolist()
+    [0.9, 0.0]
+    """
+    inner = valid.astype(np.uint8)
+    if not valid.all():
+        side = 2 * MARGIN_PX + 1
+        inner = cv2.erode(inner, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    bands = [_standardised(band, valid) for band in fill_invalid(image, valid)]
+    edges = sum((_edges(band, inner) for band in bands), np.zeros((*valid.shape, 2), np.float32)) / len(bands)
+    return Field(
+        detail=tuple(band - _smooth(band, DETAIL_PX) for band in bands),
+        brightness=tuple(bands),
+        edges=np.asarray(edges, np.float32),
+        valid=inner,
+    )
+
+
+def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
+    seen = band[valid] if valid.any() else band.ravel()
+    return np.asarray((band - np.median(seen)) / (seen.std() + 1e-30), np.float32)
+
+
+def _smooth(band: Image, sigma_px: float) -> Image:
+    return np.asarray(cv2.GaussianBlur(band, (0, 0), sigma_px, borderType=cv2.BORDER_REFLECT))
+
+
+def _edges(band: Image, inner: NDArray[np.uint8]) -> Image:
+    smooth = _smooth(band, EDGE_PX)
+    slope = np.array([[-0.5, 0, 0.5]], np.float32)
+    gx = cv2.filter2D(smooth, cv2.CV_32F, slope, borderType=cv2.BORDER_REFLECT)
+    gy = cv2.filter2D(smooth, cv2.CV_32F, slope.T, borderType=cv2.BORDER_REFLECT)
+    xx, yy = gx * gx, gy * gy
+    power = xx + yy
+    faint = FAINT**2 * float(np.median(power[inner > 0])) if inner.any() else 0.0
+    weight = inner / (power + np.float32(faint + 1e-12))
+    return np.dstack([(xx - yy) * weight, 2 * gx * gy * weight])
+
+
+def fill_invalid(image: Image, valid: NDArray[np.bool_]) -> Image:
+    """Replace invalid pixels by a smooth continuation of the valid ones, so that no mask has edges to match.
+
+    Means over ever larger squares fill what smaller ones could not (pull-push: Gortler et al. 1996,
+    doi:10.1145/237170.237200).
+
+    Parameters
+    ----------
+    image
+        (bands, height, width)
+    valid
+        (height, width)
+    """
+    if valid.all() or not valid.any():
+        return image
+    if min(valid.shape) == 1:
+        return np.where(valid, image, image[:, valid].mean(axis=1)[:, None, None]).astype(np.float32)
+    height, width = valid.shape
+    pad = ((0, height % 2), (0, width % 2))
+    weight = np.pad(valid, pad).astype(np.float32)
+    value = np.pad(np.where(valid, image, 0), ((0, 0), *pad))
+
+    def quarter(a: Image) -> Image:
+        return a[..., ::2, ::2] + a[..., 1::2, ::2] + a[..., ::2, 1::2] + a[..., 1::2, 1::2]
+
+    count = quarter(weight)
+    coarse = fill_invalid((quarter(value) / np.maximum(count, 1)).astype(np.float32), count > 0)
+    smooth = ndimage.uniform_filter(coarse.repeat(2, axis=1).repeat(2, axis=2), (0, 3, 3), mode="nearest")
+    return np.where(valid, image, smooth[:, :height, :width]).astype(np.float32)
