@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.windows import Window
-from scipy import ndimage
 from skimage.registration import phase_cross_correlation
 
 import georeg
@@ -111,23 +110,15 @@ def test_aerial_agrees_with_landsat_across_sensors_resolutions_and_crs():
     np.testing.assert_allclose(np.array(swapped.displacement()) / gsd[1], -np.array([east, north]) / gsd[0], atol=0.05)
 
 
-@pytest.fixture(scope="module")
-def clear_landsat8(tmp_path_factory):
-    """Band 4 (30 m) with the clouds and cirrus of the quality band set to nodata."""
-    with rasterio.open(L8 / "l8_B4.tif") as source, rasterio.open(L8 / "l8_BQA.tif") as quality:
-        pixels, profile, flags = source.read(1), source.profile, quality.read(1)
-    cloudy = ndimage.binary_dilation((((flags >> 14) & 3) >= 2) | (((flags >> 12) & 3) >= 2), iterations=3)
-    path = tmp_path_factory.mktemp("landsat8") / "clear.tif"
-    with rasterio.open(path, "w", **(profile | {"nodata": 0})) as out:
-        out.write(np.where(cloudy, 0, pixels), 1)
-    return path
-
-
 @pytest.mark.parametrize("swapped", [False, True])
-def test_15_m_against_30_m_of_one_acquisition_shows_no_half_pixel(clear_landsat8, swapped):
-    pair = (clear_landsat8, L8 / "l8_B8.tif")
-    alignment = georeg.align(*(pair[::-1] if swapped else pair), fitting=georeg.FitOptions(model="translation"))
-    assert np.abs(alignment.displacement()).max() / 30 < 0.05
+def test_15_m_against_30_m_of_one_acquisition_shows_no_half_pixel(swapped):
+    """Half of the points lie on clouds, which parallax moves by 1.4 px one way or the other; the ground has not moved."""
+    pair = (L8 / "l8_B4.tif", L8 / "l8_B8.tif")
+    points = georeg.match(*(pair[::-1] if swapped else pair))
+    displacement = points.displacement[points.kept] / 30
+    ground = np.hypot(*displacement.T) < 0.35
+    assert ground.sum() > 20
+    assert np.abs(np.median(displacement[ground], axis=0)).max() < 0.05
 
 
 def test_60_m_against_20_m_of_one_acquisition_shows_no_half_pixel():

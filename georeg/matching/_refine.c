@@ -30,7 +30,7 @@
 #define COLUMNS
 #endif
 
-enum { HALO = 5, MARGIN = 2, REACH = 4, BLOCKS = 8, TONES = 3, DESIGN = 2 + TONES, PLANES = 11, SUMS = 22 };
+enum { HALO = 5, MARGIN = 2, REACH = 4, BLOCKS = 8, TONES = 3, DESIGN = 2 + TONES, PLANES = 15, SUMS = 22 };
 
 typedef struct {
     double rounds, settled_px, stray_px, white, optimism, floor;
@@ -59,6 +59,7 @@ typedef struct {
     ptrdiff_t side, pitch, bands, valid_n;
     float floor;
     float *mask, *share;             /* 1 where valid; one over the share of each neighbourhood that is */
+    float *ref_edges[2], *tgt_edges[2]; /* windows, with a halo of five pixels */
     float *f, *g, *h, *k;            /* windows, with a margin of two pixels */
     float *a, *b, *c;                /* whatever is at hand */
     float *agreement, *variance;     /* of each pixel's neighbourhood */
@@ -102,25 +103,35 @@ INLINE void filter(const float *in, ptrdiff_t step, const float t[7], ptrdiff_t 
                  t[4] * in[x + 4 * step] + t[5] * in[x + 5 * step] + t[6] * in[x + 6 * step];
 }
 
-/* A window with a margin of two pixels, of one of the channels that an image interleaves, read `move` further on. */
-INLINE void read_window(const Work *w, const Image *at, const float *image, int channels, double dx, double dy, float *out)
+/* The first pixel of a window's halo. */
+INLINE ptrdiff_t first_of(const Image *at) { return (at->row - HALO) * at->width + at->col - HALO; }
+
+/* A window with a margin of two pixels, read `move` further on; `in` has the pixels of its halo, rows `width` apart. */
+INLINE void read_window(const Work *w, const float *in, ptrdiff_t width, double dx, double dy, float *out)
 {
-    const ptrdiff_t n = w->side + 2 * MARGIN, high = w->side + 2 * HALO;
-    float across[7], down[7], *rows = w->c, *line = w->lines;
+    const ptrdiff_t n = w->side + 2 * MARGIN;
+    float across[7], down[7], *rows = w->c;
     make_taps(dx, across);
     make_taps(dy, down);
-    for (ptrdiff_t y = 0; y < high; y++) {
-        const float *in = image + ((at->row - HALO + y) * at->width + at->col - HALO) * channels;
-        if (channels == 2) {
-            COLUMNS
-            for (ptrdiff_t x = 0; x < high; x++)
-                line[x] = in[2 * x];
-            in = line;
-        }
-        filter(in, 1, across, n, rows + y * w->pitch);
-    }
+    for (ptrdiff_t y = 0; y < w->side + 2 * HALO; y++)
+        filter(in + y * width, 1, across, n, rows + y * w->pitch);
     for (ptrdiff_t y = 0; y < n; y++)
         filter(rows + y * w->pitch, w->pitch, down, n, out + y * w->pitch);
+}
+
+/* The two channels that edges interleave, each in its plane. */
+INLINE void split_edges(const Work *w, const Image *at, float *const planes[2])
+{
+    const ptrdiff_t n = w->side + 2 * HALO;
+    for (ptrdiff_t y = 0; y < n; y++) {
+        const float *in = at->edges + 2 * (first_of(at) + y * at->width);
+        float *one = planes[0] + y * w->pitch, *other = planes[1] + y * w->pitch;
+        COLUMNS
+        for (ptrdiff_t x = 0; x < n; x++) {
+            one[x] = in[2 * x];
+            other[x] = in[2 * x + 1];
+        }
+    }
 }
 
 /* ---- means over neighbourhoods ---- */
@@ -348,6 +359,17 @@ INLINE void solve_tones(const Work *w, float *f, float *g, float *bright, float 
         tone[k] = (float)rhs[k][0];
 }
 
+/* The mean of both windows, margins included, in the second. */
+INLINE void blend(const Work *w, const float *f, float contrast, float *g)
+{
+    const ptrdiff_t n = w->side + 2 * MARGIN;
+    for (ptrdiff_t y = 0; y < n; y++, f += w->pitch, g += w->pitch) {
+        COLUMNS
+        for (ptrdiff_t x = 0; x < n; x++)
+            g[x] = 0.5f * (g[x] + contrast * f[x]);
+    }
+}
+
 /* The difference in a, the mean of both windows in g, agreement and variance under these tones. */
 INLINE void subtract(const Work *w, float *f, float *g, float *bright, const float tone[TONES])
 {
@@ -367,9 +389,7 @@ INLINE void subtract(const Work *w, float *f, float *g, float *bright, const flo
     }
     for (ptrdiff_t y = 0; y < n; y++)
         local_row(w, w->b, y, w->variance + y * p);
-    COLUMNS
-    for (ptrdiff_t i = 0; i < (n + 2 * MARGIN) * p; i++)
-        g[i] = 0.5f * (g[i] + contrast * f[i]);
+    blend(w, f, contrast, g);
 }
 
 #define SLOPE(at, step) \
@@ -473,10 +493,12 @@ INLINE int compare(const Work *w, int detail, const double shift_px[2], Step *st
     memset(step, 0, sizeof *step);
     for (ptrdiff_t k = 0; k < w->bands; k++) {
         float tone[TONES], *bright = detail ? w->h : w->f;
-        read_window(w, w->ref, detail ? w->ref->detail[k] : w->ref->brightness[k], 1, -dx, -dy, w->f);
-        read_window(w, w->tgt, detail ? w->tgt->detail[k] : w->tgt->brightness[k], 1, dx, dy, w->g);
+        const float *f = (detail ? w->ref->detail[k] : w->ref->brightness[k]) + first_of(w->ref);
+        const float *g = (detail ? w->tgt->detail[k] : w->tgt->brightness[k]) + first_of(w->tgt);
+        read_window(w, f, w->ref->width, -dx, -dy, w->f);
+        read_window(w, g, w->tgt->width, dx, dy, w->g);
         if (detail)
-            read_window(w, w->ref, w->ref->brightness[k], 1, -dx, -dy, w->h);
+            read_window(w, w->ref->brightness[k] + first_of(w->ref), w->ref->width, -dx, -dy, w->h);
         agree(w, w->f, w->g);
         solve_tones(w, w->f, w->g, bright, tone);
         subtract(w, w->f, w->g, bright, tone);
@@ -557,8 +579,8 @@ INLINE int compare_edges(const Work *w, const double shift_px[2], Step *step)
     float *const f[2] = {w->f, w->h}, *const g[2] = {w->g, w->k}, *const d[2] = {w->a, w->c};
     memset(step, 0, sizeof *step);
     for (int k = 0; k < 2; k++) {
-        read_window(w, w->ref, w->ref->edges + k, 2, -shift_px[0] / 2, -shift_px[1] / 2, f[k]);
-        read_window(w, w->tgt, w->tgt->edges + k, 2, shift_px[0] / 2, shift_px[1] / 2, g[k]);
+        read_window(w, w->ref_edges[k], w->pitch, -shift_px[0] / 2, -shift_px[1] / 2, f[k]);
+        read_window(w, w->tgt_edges[k], w->pitch, shift_px[0] / 2, shift_px[1] / 2, g[k]);
     }
     /* the product in b, which is free again once agreement is made of it */
     for (ptrdiff_t y = 0; y < n; y++) {
@@ -583,11 +605,8 @@ INLINE int compare_edges(const Work *w, const double shift_px[2], Step *step)
     }
     for (ptrdiff_t y = 0; y < n; y++)
         local_row(w, w->b, y, w->variance + y * p);
-    for (int k = 0; k < 2; k++) {
-        COLUMNS
-        for (ptrdiff_t i = 0; i < (n + 2 * MARGIN) * p; i++)
-            g[k][i] = 0.5f * (g[k][i] + f[k][i]);
-    }
+    for (int k = 0; k < 2; k++)
+        blend(w, f[k], 1, g[k]);
     add_edges(w, g, d, step);
     return solve_step(step);
 }
@@ -595,6 +614,8 @@ INLINE int compare_edges(const Work *w, const double shift_px[2], Step *step)
 /* Where edges alone would put the window; 0 where they do not hold it. */
 INLINE int descend_edges(const Work *w, double shift_px[2], Step *step)
 {
+    split_edges(w, w->ref, w->ref_edges);
+    split_edges(w, w->tgt, w->tgt_edges);
     for (int round = 0; round < 2; round++) {
         if (!compare_edges(w, shift_px, step))
             return 0;
@@ -627,7 +648,7 @@ INLINE void covariance(const Step *step, double optimism, double cov_px[2][2])
 
 INLINE int refine_window(const Work *w, const Settings *set, const double start_px[2], Refined *found)
 {
-    Step step, second;
+    Step step = {.residual2 = 0}, second;
     double shift[2] = {start_px[0], start_px[1]}, cov[2][2];
     if (!descend(w, set, shift, &step))
         return 0;
@@ -712,14 +733,14 @@ EXPORT int georeg_refine(const Settings *set, int64_t bands, int64_t side, const
 {
     const ptrdiff_t pitch = (ptrdiff_t)side + 16, plane = ((ptrdiff_t)side + 2 * HALO) * pitch, lines = 3 * pitch;
     const size_t n = (size_t)(PLANES * plane + lines + SUMS * pitch + side * side);
-    /* planes begin on a boundary of 64 bytes where the pitch does, and are read before all of them is written */
-    char *memory = calloc(n * sizeof(float) + 64, 1);
+    char *memory = malloc(n * sizeof(float) + 64);
     if (memory == NULL)
         return -1;
     float *next = (float *)(memory + (64 - (uintptr_t)memory % 64));
     Work w = {.ref = ref, .tgt = tgt, .side = (ptrdiff_t)side, .pitch = pitch, .bands = (ptrdiff_t)bands};
     w.floor = (float)set->floor;
-    float **planes[PLANES] = {&w.mask, &w.share, &w.f, &w.g, &w.h, &w.k, &w.a, &w.b, &w.c, &w.agreement, &w.variance};
+    float **planes[PLANES] = {&w.ref_edges[0], &w.ref_edges[1], &w.tgt_edges[0], &w.tgt_edges[1], &w.mask, &w.share,
+                              &w.f, &w.g, &w.h, &w.k, &w.a, &w.b, &w.c, &w.agreement, &w.variance};
     for (int k = 0; k < PLANES; k++, next += plane)
         *planes[k] = next;
     w.lines = next;

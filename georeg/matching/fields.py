@@ -37,15 +37,17 @@ class Field:
     """(height, width, 2): cosine and sine of twice the gradient's direction, about 1 long on clear edges and 0 where
     there is none or nothing valid. Inverted contrast gives the same (Fitch et al. 2002, doi:10.5244/C.16.11)."""
     valid: NDArray[np.uint8]
-    """1 where every pixel within `MARGIN_PX` is valid."""
+    """1 where every pixel within `MARGIN_PX` is valid: those are compared."""
+    known: NDArray[np.uint8]
+    """1 where the pixel is valid."""
 
     def turned(self) -> Field:
         """The same image turned by half a turn."""
         detail, brightness = (
             tuple(np.ascontiguousarray(band[::-1, ::-1]) for band in bands) for bands in (self.detail, self.brightness)
         )
-        edges, valid = (np.ascontiguousarray(a[::-1, ::-1]) for a in (self.edges, self.valid))
-        return Field(detail, brightness, edges, valid)
+        edges, valid, known = (np.ascontiguousarray(a[::-1, ::-1]) for a in (self.edges, self.valid, self.known))
+        return Field(detail, brightness, edges, valid, known)
 
 
 def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
@@ -63,7 +65,7 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
     >>> prepare(ramp[None], np.ones((8, 8), bool)).edges[4, 4].round(1).tolist()
     [0.9, 0.0]
     """
-    inner = valid.astype(np.uint8)
+    inner = known = valid.astype(np.uint8)
     if not valid.all():
         side = 2 * MARGIN_PX + 1
         inner = cv2.erode(inner, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
@@ -74,6 +76,7 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
         brightness=tuple(bands),
         edges=np.asarray(edges, np.float32),
         valid=inner,
+        known=known,
     )
 
 

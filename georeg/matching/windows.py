@@ -16,8 +16,8 @@ from georeg.tie_points import Status
 FloatArray = NDArray[np.float64]
 Pixels = NDArray[np.intp]
 
-MIN_VALID = 0.25
-"""Least share of a window that must be valid, without a margin around the invalid pixels, in both images at once."""
+MIN_VALID = 0.4
+"""Least share of a window that must be valid in both images at once."""
 MIN_EDGES = 0.02
 """Least share of a window that must bear edges."""
 MAX_SIGMA_PX = 0.5
@@ -153,7 +153,7 @@ def _inside(field: Field, corner: Pixels, window_px: int, margin_px: int) -> boo
 
 
 def _valid_share(one: tuple[Field, tuple[int, int]], other: tuple[Field, tuple[int, int]], window_px: int) -> float:
-    seen = [f.valid[row : row + window_px, col : col + window_px] for f, (col, row) in (one, other)]
+    seen = [f.known[row : row + window_px, col : col + window_px] for f, (col, row) in (one, other)]
     return float(np.count_nonzero(seen[0] & seen[1])) / window_px**2
 
 
