@@ -131,7 +131,11 @@ def _match_by_features(
         reach_px=max(block.window_px // 4, 4),
         max_points=max(len(block.centre_px), 4),
     )
-    at_ref, at_tgt = (np.asarray(np.rint(px), np.intp) for px in (ref_px, tgt_px))
+    # half the distance of two windows around them: features beyond are found again from the block next to this
+    around = 2 * block.wander_px
+    low, high = block.centre_px.min(axis=0) - around, block.centre_px.max(axis=0) + around
+    own = ((ref_px >= low) & (ref_px < high)).all(axis=1)
+    at_ref, at_tgt = (np.asarray(np.rint(px[own]), np.intp) for px in (ref_px, tgt_px))
     return match_windows(*fields, at_ref, tgt_px=at_tgt, window_px=block.window_px, reach_px=FEATURE_REACH_PX)
 
 

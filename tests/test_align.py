@@ -209,3 +209,42 @@ def test_picture_shows_one_reference_and_two_targets(alignments, tmp_path):
     assert all((squares[0][i, j] != squares[1][i, j]).any() for i, j in np.argwhere(target))
     assert np.array_equal(squares[0][~target][..., 0], squares[0][~target][..., 2])  # the reference is grey
     assert squares[0][target][..., 2].mean() > 1.2 * squares[0][target][..., 0].mean()  # the target is amber
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"matcher": "features"},
+        {"matcher": "features", "detector": "orb"},
+        {"preprocess": "clahe"},
+        {"preprocess": "log"},
+        {"preprocess": "gaussian"},
+    ],
+    ids=str,
+)
+def test_every_way_to_match_finds_the_same_shift(how):
+    pair = [SAMPLES / f"shift_{side}.tif" for side in ("reference", "target")]
+    found = georeg.align(*pair, matching=georeg.MatchOptions(**how)).displacement()
+    assert np.hypot(found[0] - 37.3, found[1] + 52.6) / 10 < 0.02
+
+
+@pytest.mark.parametrize("combine", ["none", "mean", "difference"])
+def test_bands_may_be_combined(combine):
+    pair = [SAMPLES / f"affine_{side}.tif" for side in ("reference", "target")]
+    bands = georeg.InputOptions(ref_bands=(3, 1), tgt_bands=(3, 1))
+    alignment = georeg.align(*pair, inputs=bands, matching=georeg.MatchOptions(combine=combine))
+    assert alignment.after.rmse / 10 < 0.08
+
+
+def test_two_bands_make_a_difference_and_three_do_not():
+    pair = [SAMPLES / f"affine_{side}.tif" for side in ("reference", "target")]
+    bands = georeg.InputOptions(ref_bands=(1, 2, 3), tgt_bands=(1, 2, 3))
+    with pytest.raises(InputError, match="exactly 2 bands, not 3"):
+        georeg.align(*pair, inputs=bands, matching=georeg.MatchOptions(combine="difference"))
+
+
+def test_features_of_neighbouring_blocks_are_found_once():
+    pair = [SAMPLES / f"shift_{side}.tif" for side in ("reference", "target")]
+    points = georeg.match(*pair, matching=georeg.MatchOptions(matcher="features", window_px=32))
+    xy = np.round(points.ref_xy[points.kept], 1)
+    assert len(np.unique(xy, axis=0)) == len(xy)
