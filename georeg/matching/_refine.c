@@ -58,11 +58,11 @@ typedef struct {
     const Image *ref, *tgt;
     ptrdiff_t side, pitch, bands, valid_n;
     float floor;
-    float *mask, *share;             /* 1 where valid; one over the share of each neighbourhood that is */
-    float *ref_edges[2], *tgt_edges[2]; /* windows, with a halo of five pixels */
-    float *f, *g, *h, *k;            /* windows, with a margin of two pixels */
-    float *a, *b, *c;                /* whatever is at hand */
-    float *agreement, *variance;     /* of each pixel's neighbourhood */
+    float *mask, *share;                /* 1 where valid; one over the share of each neighbourhood that is */
+    float *ref_edges[2], *tgt_edges[2]; /* windows with a halo of five pixels */
+    float *f, *g, *h, *k;               /* windows with a margin of two pixels */
+    float *a, *b, *c;                   /* whatever is at hand */
+    float *agreement, *variance;        /* of each pixel's neighbourhood */
     float *lines, *sums;
     int32_t *keys;
 } Work;
@@ -727,9 +727,10 @@ static Matcher *matcher(void)
 static Matcher *matcher(void) { return match_anywhere; }
 #endif
 
-/* 1 where the window is found, 0 where it is not, -1 where there is no memory. */
-EXPORT int georeg_refine(const Settings *set, int64_t bands, int64_t side, const Image *ref, const Image *tgt,
-                         const double *start_px, Refined *found)
+/* 1 where the window is found, 0 where it is not, -1 where there is no memory. The number in the name counts up with
+   each change of what is passed, so that no library is called that was built from another state of this file. */
+EXPORT int georeg_refine_v1(const Settings *set, int64_t bands, int64_t side, const Image *ref, const Image *tgt,
+                            const double *start_px, Refined *found)
 {
     const ptrdiff_t pitch = (ptrdiff_t)side + 16, plane = ((ptrdiff_t)side + 2 * HALO) * pitch, lines = 3 * pitch;
     const size_t n = (size_t)(PLANES * plane + lines + SUMS * pitch + side * side);

@@ -14,7 +14,7 @@ from scipy import ndimage
 
 Image = NDArray[np.float32]
 
-DETAIL_PX = 1.0
+DETAIL_PX = 0.5
 """Deviation of the Gaussian mean that is taken away from the detail: other bands and other dates differ at long
 wavelengths, so that what is shorter tells more."""
 EDGE_PX = 0.7
@@ -24,13 +24,17 @@ FAINT = 0.3
 MARGIN_PX = 1
 """Pixels this near to an invalid one are not compared: the filters mix it in."""
 
+_POLE = np.sqrt(3) - 2
+_SHARPEN = (-6 * _POLE / (1 - _POLE**2) * _POLE ** np.abs(np.arange(-8, 9))).astype(np.float32)
+# the inverse of a cubic B-spline (Unser et al. 1993, doi:10.1109/78.193220)
+
 
 @dataclass(frozen=True)
 class Field:
     """An image prepared for matching; arrays share (height, width)."""
 
     detail: tuple[Image, ...]
-    """Of each band: the image less its Gaussian mean."""
+    """Of each band: the coefficients of its cubic B-spline less their Gaussian mean, which makes the finest most of all."""
     brightness: tuple[Image, ...]
     """Of each band: the image less its median, over its deviation."""
     edges: Image
@@ -62,7 +66,7 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
 
     >>> import numpy as np
     >>> ramp = np.tile(np.arange(8, dtype=np.float32), (8, 1))
-    >>> prepare(ramp[None], np.ones((8, 8), bool)).edges[4, 4].round(1).tolist()
+    >>> prepare(ramp[None], np.ones((8, 8), bool)).edges[4, 4].astype(float).round(1).tolist()
     [0.9, 0.0]
     """
     inner = known = valid.astype(np.uint8)
@@ -72,7 +76,7 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
     bands = [_standardised(band, valid) for band in fill_invalid(image, valid)]
     edges = sum((_edges(band, inner) for band in bands), np.zeros((*valid.shape, 2), np.float32)) / len(bands)
     return Field(
-        detail=tuple(band - _smooth(band, DETAIL_PX) for band in bands),
+        detail=tuple(_detail(band) for band in bands),
         brightness=tuple(bands),
         edges=np.asarray(edges, np.float32),
         valid=inner,
@@ -83,6 +87,11 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
 def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
     seen = band[valid] if valid.any() else band.ravel()
     return np.asarray((band - np.median(seen)) / (seen.std() + 1e-30), np.float32)
+
+
+def _detail(band: Image) -> Image:
+    sharp = cv2.sepFilter2D(band, cv2.CV_32F, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(sharp - _smooth(sharp, DETAIL_PX))
 
 
 def _smooth(band: Image, sigma_px: float) -> Image:
