@@ -2,11 +2,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 LOCK = requirements/lock.txt
+BUILT = pyproject.toml hatch_build.py georeg/matching/_refine.c $(LOCK)
 
-.PHONY: demo test lowest lint lock clean
+.PHONY: demo benchmarks test lowest lint lock clean
 
 demo: $(VENV)/.demo  ## install, align sample_tiles/ and show what it did
 	$(BIN)/python sample_tiles/demo.py
+
+benchmarks: $(VENV)/.test  ## how accurate and how fast, beside others; takes a quarter of an hour
+	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/speed.py
 
 test: $(VENV)/.test  ## install and run the whole suite
 	$(BIN)/ruff check
@@ -33,11 +38,11 @@ lock:  ## pin the newest and the oldest set of versions; needs uv
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(VENV)/bin/python pyproject.toml $(LOCK)
+$(VENV)/.demo: $(VENV)/bin/python $(BUILT)
 	$(BIN)/python -m pip install --quiet -c $(LOCK) -e .
 	touch $@
 
-$(VENV)/.test: $(VENV)/bin/python pyproject.toml $(LOCK)
+$(VENV)/.test: $(VENV)/bin/python $(BUILT)
 	$(BIN)/python -m pip install --quiet -c $(LOCK) -e ".[dev]"
 	touch $@
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from georeg.fit import robust_fit
 from georeg.matching.coarse import coarse_shifts
 from georeg.matching.features import Detector
 from georeg.matching.preprocess import preprocess
-from georeg.matching.windows import Matches, trusted_covariance
+from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import LADDER, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
@@ -132,7 +131,7 @@ class _Search:
         limit_px = self._max_shift() / (self.pair.gsd * factor)
         reach_x, reach_y = min(reach_x, limit_px), min(reach_y, limit_px)
         grid = _window(level, (left - reach_x, top - reach_y), (right + reach_x, bottom + reach_y))
-        images = []
+        sides: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
         for reader, place, look in self._sides(identity()):
             patch = sample(reader, place, grid, look.bands, overviews=True)
             if not patch.valid.all(axis=0).any():
@@ -141,8 +140,8 @@ class _Search:
                     "its nodata value and mask, or give --ref-nodata / --tgt-nodata"
                 )
             valid = informative(patch)
-            images += [preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid]
-        shift_px, _ = coarse_shifts(images[0], images[1], images[2], images[3])
+            sides.append((preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid))
+        shift_px, _ = coarse_shifts(*sides[0], *sides[1])
         shift_px = shift_px[np.hypot(*shift_px.T) <= max(limit_px, 1)]
         moves = -apply_transform((*grid.affine[:2], 0, *grid.affine[3:5], 0), shift_px)
         return [(float(x), float(y)) for x, y in moves]
@@ -240,26 +239,17 @@ class _Search:
         return math.inf if limit_m is None else limit_m / self.pair.crs.axis_info[0].unit_conversion_factor
 
     def _collect(self, measured: list[Measured], window_px: int, gsd: float) -> TiePoints:
-        def joined(part: Callable[[Measured], NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:
-            return np.concatenate([np.zeros((0, *shape)), *(part(m) for m in measured)])
-
-        matches = Matches(
-            *(
-                joined(lambda m, name=name: getattr(m.matches, name), shape)
-                for name, shape in (
-                    ("ref_px", (2,)), ("shift_px", (2,)), ("cov_px", (2, 2)), ("disagreement", ()), ("score", ()),
-                    ("significance", ()), ("status", ()),
-                )
-            )
-        )  # fmt: skip
-        control = joined(lambda m: m.control_significance, ())
+        matches = concatenated([m.matches for m in measured])
+        control = np.concatenate([np.zeros(0), *(m.control_significance for m in measured)])
         n_controls = sum(m.n_controls for m in measured)
         least = least_significance(control, n_controls, self.options.false_match_rate)
-        status = matches.status.astype(np.uint8)
+        status = matches.status.copy()
         status[(status == Status.KEPT) & (matches.significance < least)] = Status.WEAK_PEAK
         cov_px = trusted_covariance(replace(matches, status=status))
         linear = measured[0].linear if measured else np.eye(2)
-        ref_xy, tgt_xy = joined(lambda m: m.ref_xy, (2,)), joined(lambda m: m.tgt_xy, (2,))
+        ref_xy, tgt_xy = (
+            np.concatenate([np.zeros((0, 2)), *(getattr(m, side) for m in measured)]) for side in ("ref_xy", "tgt_xy")
+        )
         kept = status == Status.KEPT
         if kept.any() and np.median(np.hypot(*(ref_xy - tgt_xy)[kept].T)) > self._max_shift():
             status[kept] = Status.OUT_OF_RANGE  # all of them: cutting at the limit would leave a tail that is no sample

@@ -6,6 +6,7 @@ All are made once for a block of pixels, and windows are cut from them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,11 +48,12 @@ class Field:
 
     def turned(self) -> Field:
         """The same image turned by half a turn."""
-        detail, brightness = (
-            tuple(np.ascontiguousarray(band[::-1, ::-1]) for band in bands) for bands in (self.detail, self.brightness)
-        )
-        edges, valid, known = (np.ascontiguousarray(a[::-1, ::-1]) for a in (self.edges, self.valid, self.known))
-        return Field(detail, brightness, edges, valid, known)
+
+        def turned(array: NDArray[Any]) -> NDArray[Any]:
+            return np.ascontiguousarray(array[::-1, ::-1])
+
+        detail, brightness = (tuple(turned(band) for band in bands) for bands in (self.detail, self.brightness))
+        return Field(detail, brightness, turned(self.edges), turned(self.valid), turned(self.known))
 
 
 def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
@@ -72,7 +74,8 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
     inner = known = valid.astype(np.uint8)
     if not valid.all():
         side = 2 * MARGIN_PX + 1
-        inner = cv2.erode(inner, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+        kernel = np.ones((side, side), np.uint8)
+        inner = np.asarray(cv2.erode(known, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
     bands = [_standardised(band, valid) for band in fill_invalid(image, valid)]
     edges = sum((_edges(band, inner) for band in bands), np.zeros((*valid.shape, 2), np.float32)) / len(bands)
     return Field(
@@ -90,7 +93,7 @@ def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
 
 
 def _detail(band: Image) -> Image:
-    sharp = cv2.sepFilter2D(band, cv2.CV_32F, _SHARPEN, _SHARPEN, borderType=cv2.BORDER_REFLECT)
+    sharp: Image = np.asarray(cv2.sepFilter2D(band, cv2.CV_32F, _SHARPEN, _SHARPEN), np.float32)
     return np.asarray(sharp - _smooth(sharp, DETAIL_PX))
 
 

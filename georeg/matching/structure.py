@@ -74,18 +74,18 @@ def find_peak(
     total = float(energy.sum())
     if not total > 0:
         return None
-    surface = cv2.matchTemplate(ground, template, cv2.TM_CCORR)
+    surface = np.asarray(cv2.matchTemplate(ground, template, cv2.TM_CCORR), np.float32)
     if seen.all() and seen_ground.all():
         rows, cols = template.shape[:2]
         sums = cv2.boxFilter(energy_ground, cv2.CV_32F, (cols, rows), anchor=(0, 0), normalize=False)
         overlap_ground = sums[: surface.shape[0], : surface.shape[1]]
         overlap = np.full_like(surface, total)
     else:
-        overlap = cv2.matchTemplate(seen_ground, energy, cv2.TM_CCORR)
+        overlap = np.asarray(cv2.matchTemplate(seen_ground, energy, cv2.TM_CCORR), np.float32)
         overlap_ground = cv2.matchTemplate(energy_ground, seen, cv2.TM_CCORR)
     enough = overlap >= MIN_OVERLAP * total
-    surface = np.where(enough, surface / np.sqrt(np.maximum(overlap * overlap_ground, 1e-6)), np.float32(-1))
-    return _read_peak(surface, np.minimum(overlap, overlap_ground), reduce)
+    scores = np.where(enough, surface / np.sqrt(np.maximum(overlap * overlap_ground, 1e-6)), -1).astype(np.float32)
+    return _read_peak(scores, np.asarray(np.minimum(overlap, overlap_ground), np.float32), reduce)
 
 
 def _cut(field: Field, corner: tuple[int, int], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -132,6 +133,12 @@ def trusted_covariance(matches: Matches) -> FloatArray:
     return np.asarray(matches.cov_px * widening[:, None, None])
 
 
+def concatenated(parts: Sequence[Matches]) -> Matches:
+    """The matches of several blocks as one."""
+    parts = [_gathered([]), *parts]
+    return Matches(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Matches)))
+
+
 _MEDIAN_CHI2 = 1.386
 """Median of chi-squared with two degrees of freedom."""
 
@@ -159,7 +166,8 @@ def _valid_share(one: tuple[Field, tuple[int, int]], other: tuple[Field, tuple[i
 
 def _rejected(status: Status, ref_corner: Pixels, window_px: int, peak: Peak | None) -> _Match:
     score, significance = (peak.score, peak.significance) if peak else (0.0, 0.0)
-    return ref_corner + window_px / 2, np.zeros(2), 1e6 * np.eye(2), 0.0, score, significance, status
+    centre = np.asarray(ref_corner + window_px / 2, float)
+    return centre, np.zeros(2), 1e6 * np.eye(2), 0.0, score, significance, status
 
 
 def _gathered(found: list[_Match]) -> Matches:
