@@ -88,8 +88,16 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
 
 
 def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
-    seen = band[valid] if valid.any() else band.ravel()
-    return np.asarray((band - np.median(seen)) / (seen.std() + 1e-30), np.float32)
+    seen = _some(band, valid)
+    deviation = float(seen.std()) or (float(band[valid].std()) if valid.any() else 0.0) or 1.0
+    return np.asarray((band - np.median(seen)) / np.float32(deviation), np.float32)
+
+
+def _some(image: Image, valid: NDArray[Any]) -> Image:
+    """Every sixteenth valid pixel, which is enough for a median; all where that leaves few, one 0 where none is valid."""
+    few = image[::4, ::4][valid[::4, ::4] > 0]
+    few = few if few.size >= 100 else image[valid > 0]
+    return few if few.size else np.zeros(1, np.float32)
 
 
 def _detail(band: Image) -> Image:
@@ -106,11 +114,11 @@ def _edges(band: Image, inner: NDArray[np.uint8]) -> Image:
     slope = np.array([[-0.5, 0, 0.5]], np.float32)
     gx = cv2.filter2D(smooth, cv2.CV_32F, slope, borderType=cv2.BORDER_REFLECT)
     gy = cv2.filter2D(smooth, cv2.CV_32F, slope.T, borderType=cv2.BORDER_REFLECT)
-    xx, yy = gx * gx, gy * gy
+    xx, yy, xy = gx * gx, gy * gy, gx * gy
     power = xx + yy
-    faint = FAINT**2 * float(np.median(power[inner > 0])) if inner.any() else 0.0
+    faint = FAINT**2 * float(np.median(_some(power, inner)))
     weight = inner / (power + np.float32(faint + 1e-12))
-    return np.dstack([(xx - yy) * weight, 2 * gx * gy * weight])
+    return np.asarray(cv2.merge([(xx - yy) * weight, 2 * xy * weight]), np.float32)
 
 
 def fill_invalid(image: Image, valid: NDArray[np.bool_]) -> Image:

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 Pixels = NDArray[np.intp]
 
 TEMPLATE_PX = 64
-"""Larger windows are compared on edges averaged over 2, 4 ... pixels."""
+"""Larger windows are compared on edges averaged over two pixels."""
 PEAK_PX = 3
 """A second peak is at least this far from the first, compared pixels."""
 RIVAL = 0.8
@@ -67,7 +67,7 @@ def find_peak(
     """
     template, seen = _cut(ref, ref_corner, window_px)
     ground, seen_ground = _cut(tgt, (tgt_corner[0] - reach_px, tgt_corner[1] - reach_px), window_px + 2 * reach_px)
-    reduce = max(1, window_px // TEMPLATE_PX)
+    reduce = 1 if window_px <= TEMPLATE_PX else 2
     if reduce > 1:
         template, seen, ground, seen_ground = (_reduced(a, reduce) for a in (template, seen, ground, seen_ground))
     energy, energy_ground = (cv2.transform(a * a, np.ones((1, 2), np.float32)) for a in (template, ground))
