@@ -35,7 +35,7 @@ SETTLED_PX = 0.001
 """Steps end below this."""
 STRAY_PX = 1.5
 """A refinement that ends further than this from its start has lost it."""
-WHITE = 1.6
+WHITE = 3.0
 """Brightness tells more than detail where the difference of its low frequencies is at most this times white noise's."""
 WHITE_NOISE = 4.52
 """Power of white noise in what the spline makes of brightness, over that in what it makes of detail."""
