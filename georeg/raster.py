@@ -234,7 +234,8 @@ class Reader:
         if np.iscomplexobj(values) and not np.issubdtype(np.dtype(dtype), np.complexfloating):
             values = np.abs(values)
         if np.issubdtype(values.dtype, np.inexact):
-            mask &= np.isfinite(values)
+            limit = np.finfo(dtype).max if np.issubdtype(dtype, np.inexact) else np.inf
+            mask &= np.isfinite(values) & (np.abs(values) <= limit)
         data[inside] = np.where(mask, values, 0)
         valid[inside] = mask
         return data, valid

@@ -244,7 +244,7 @@ class _Search:
         n_controls = sum(m.n_controls for m in measured)
         least = least_significance(control, n_controls, self.options.false_match_rate)
         status = matches.status.copy()
-        status[(status == Status.KEPT) & (matches.significance < least)] = Status.WEAK_PEAK
+        status[(status == Status.KEPT) & ~(matches.significance >= least)] = Status.WEAK_PEAK
         cov_px = trusted_covariance(replace(matches, status=status))
         linear = measured[0].linear if measured else np.eye(2)
         ref_xy, tgt_xy = (

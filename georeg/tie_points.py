@@ -16,13 +16,13 @@ class Status(IntEnum):
 
     KEPT = 0
     MASKED = 1
-    """Too few valid pixels in a window."""
+    """Too few valid pixels in a window, or none of its edges on valid ground."""
     LOW_TEXTURE = 2
     """A window without contrast, or with contrast in one direction only, such as a lone straight edge."""
     WEAK_PEAK = 3
     """No better than windows that are known not to correspond."""
     INCONSISTENT = 4
-    """Matching again around the match did not return to it."""
+    """The refinement left its start, or two estimators see different features."""
     OUT_OF_RANGE = 5
     """Found further away than the search reaches."""
     AMBIGUOUS_PEAK = 6

@@ -165,6 +165,26 @@ def test_invalid_pixels_do_not_attract_and_lose_no_window(mask):
     assert np.sqrt((errors(found, (0.6, 0.2)) ** 2).mean()) < 0.015
 
 
+@pytest.mark.parametrize("constant", [0, 12345.678, 29714.417, 1e-8])
+def test_a_constant_band_has_no_vote_though_masks_leave_rounding_in_it(constant):
+    valid = np.ones((384, 384), bool)
+    valid[100:180, 60:300] = valid[300:320] = valid[20:200, 330:350] = False
+    pair = [REF, image(SPECTRUM, (3.3, -2.6), seed=2)]
+    bands = [np.concatenate([one, np.full_like(one, constant)]) for one in pair]
+    ref, tgt = (np.where(valid, both, -9).astype(np.float32) for both in bands)
+    found = found_in(ref, tgt, None, valid, valid)
+    assert (found.status == Status.KEPT).mean() > 0.5
+    assert np.abs(errors(found, (3.3, -2.6))).max() < 0.1
+
+
+def test_a_wild_pixel_does_no_harm():
+    ref = REF.copy()
+    ref[0, 50, 51], ref[0, 101, 202] = -3.4e38, 1e25
+    found = found_in(ref, image(SPECTRUM, (0.3, 0.2), seed=2))
+    assert (found.status == Status.KEPT).mean() > 0.8
+    assert np.sqrt((errors(found, (0.3, 0.2)) ** 2).mean()) < 0.05
+
+
 def test_a_match_holds_where_its_gradients_are():
     x = np.indices((256, 256))[1]
     texture = image(scene(seed=7, side=256))[0] * (x > 140)

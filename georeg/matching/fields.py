@@ -22,6 +22,10 @@ EDGE_PX = 0.7
 """Deviation of the Gaussian whose gradient gives the orientation."""
 FAINT = 0.3
 """Edges fainter than this share of the median gradient count less."""
+FLAT = 1e-6
+"""A band that varies by less than this share of its values is constant: what is left is rounding."""
+FAR = 1e4
+"""Values this many deviations from the median are cut off."""
 MARGIN_PX = 1
 """Pixels this near to an invalid one are not compared: the filters mix it in."""
 
@@ -88,9 +92,12 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
 
 
 def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
-    seen = _some(band, valid)
-    deviation = float(seen.std()) or (float(band[valid].std()) if valid.any() else 0.0) or 1.0
-    return np.asarray((band - np.median(seen)) / np.float32(deviation), np.float32)
+    seen = _some(band, valid).astype(float)
+    deviation = seen.std() or (band[valid].std(dtype=float) if valid.any() else 0.0)
+    if deviation <= FLAT * np.abs(seen).max():
+        return np.zeros_like(band)
+    middle, far = np.float32(np.median(seen)), np.float32(min(FAR * deviation, 1e30))
+    return np.asarray((np.clip(band, middle - far, middle + far) - middle) / np.float32(deviation), np.float32)
 
 
 def _some(image: Image, valid: NDArray[Any]) -> Image:

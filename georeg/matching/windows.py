@@ -23,6 +23,8 @@ MIN_EDGES = 0.02
 """Least share of a window that must bear edges."""
 MAX_SIGMA_PX = 0.5
 """A window that is not held better than this in any direction has too little texture."""
+LOCKING_PX = 0.0005
+"""No match is known better than this: what is left of the pull of whole pixels, and then some."""
 MAX_DISAGREEMENT = 60.0
 """Estimators that disagree by more than this, which is 2 on average, do not see the same feature."""
 MARGIN_PX = HALO_PX + int(np.ceil(STRAY_PX)) + 1
@@ -93,7 +95,7 @@ def _match(ref: Field, tgt: Field, ref_corner: Pixels, tgt_corner: Pixels, windo
     if _valid_share((ref, at_ref), (tgt, at_tgt), window_px) < MIN_VALID:
         return _rejected(Status.MASKED, ref_corner, window_px, peak)
     refined = refine(ref, tgt, at_ref, at_tgt, window_px, peak.shift_px - whole)
-    if refined is None or refined.disagreement > MAX_DISAGREEMENT:
+    if refined is None or not refined.disagreement <= MAX_DISAGREEMENT or np.abs(refined.shift_px).max() > 1:
         return _rejected(Status.INCONSISTENT, ref_corner, window_px, peak)
     cov = refined.cov_px + peak.ridge_px
     if np.linalg.eigvalsh(cov)[0] > MAX_SIGMA_PX**2:
@@ -130,7 +132,7 @@ def trusted_covariance(matches: Matches) -> FloatArray:
     kept = matches.status == Status.KEPT
     typical = max(1.0, float(np.median(matches.disagreement[kept])) / _MEDIAN_CHI2) if kept.any() else 1.0
     widening = typical * np.maximum(1.0, matches.disagreement / (2 * typical))
-    return np.asarray(matches.cov_px * widening[:, None, None])
+    return np.asarray(matches.cov_px * widening[:, None, None] + LOCKING_PX**2 * np.eye(2))
 
 
 def concatenated(parts: Sequence[Matches]) -> Matches:
