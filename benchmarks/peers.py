@@ -47,19 +47,20 @@ Method = Callable[[Case], Estimate]
 
 def ours(case: Case) -> Estimate:
     """Start and least squares, with covariances, as `georeg.match` uses them."""
-    found = match_windows(*_fields(case), case.centre_px, window_px=case.window_px, reach_px=OUR_REACH_PX)
+    found = match_windows(*prepared(case), case.centre_px, window_px=case.window_px, reach_px=OUR_REACH_PX)
     return Estimate(found.shift_px, trusted_covariance(found), found.status == Status.KEPT)
 
 
 def ours_start(case: Case) -> Estimate:
     """Our first stage alone."""
-    fields, half = _fields(case), case.window_px // 2
+    fields, half = prepared(case), case.window_px // 2
     peaks = [locate(*fields, at - half, at - half, case.window_px, OUR_REACH_PX) for at in case.centre_px]
     shift = [np.zeros(2) if peak is None else peak.shift_px for peak, _ in peaks]
     return Estimate(np.array(shift), None, np.array([status == Status.KEPT for _, status in peaks]))
 
 
-def _fields(case: Case) -> tuple[Field, Field]:
+def prepared(case: Case) -> tuple[Field, Field]:
+    """Both images with all that windows are cut from, once for all windows."""
     return prepare(case.ref[None], case.ref_valid), prepare(case.tgt[None], case.tgt_valid)
 
 

@@ -23,7 +23,11 @@ from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 WINDOWS_PX = (32, 64, 128, 256)
-STAGES: dict[str, Callable[[optics.Case], object]] = {"start alone": peers.ours_start, "refined": peers.ours}
+STAGES: dict[str, Callable[[optics.Case], object]] = {
+    "images prepared": peers.prepared,
+    "start": peers.ours_start,
+    "refined": peers.ours,
+}
 """Ours in its parts, each with all that comes before it."""
 
 
