@@ -445,5 +445,5 @@ def test_the_command_line_leaves_the_handling_of_signals_as_it_was(shift_pair: P
 
 
 def enlarged(source: str, path: Path) -> str:
-    """Nine times the ground, so that a run takes some seconds."""
-    return variant(source, path, lambda a: np.tile(a, (1, 3, 3)), height=1536, width=1536)
+    """Thirty-six times the ground, so that a run takes some seconds."""
+    return variant(source, path, lambda a: np.tile(a, (1, 6, 6)), height=3072, width=3072)
