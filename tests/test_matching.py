@@ -7,36 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import fft, ndimage
+from scenes import image, scene
+from scipy import ndimage
 
 from georeg.matching.coarse import coarse_shifts
 from georeg.matching.fields import fill_invalid, prepare
 from georeg.matching.structure import move_to_texture
 from georeg.matching.windows import match_windows, trusted_covariance
 from georeg.tie_points import Status
-
-OVERSAMPLING = 4
-
-
-def scene(seed: int = 0, side: int = 384, mtf: float = 0.15) -> np.ndarray:
-    """Spectrum of a random red texture seen through a Gaussian sensor, on a grid finer than its pixels."""
-    n = side * OVERSAMPLING
-    f = np.hypot(fft.fftfreq(n)[:, None], fft.rfftfreq(n)) * OVERSAMPLING
-    rng = np.random.default_rng(seed)
-    amplitude = np.exp(f**2 / 0.25 * np.log(mtf)) / np.maximum(f, 4 / side) ** 1.3
-    return (rng.normal(size=f.shape) + 1j * rng.normal(size=f.shape)) * amplitude
-
-
-def image(
-    spectrum: np.ndarray, shift_px: tuple[float, float] = (0, 0), noise: float = 0.02, seed: int = 1
-) -> np.ndarray:
-    """(1, side, side): the scene moved by (column, row) pixels, exactly, then decimated, then its own noise."""
-    n = spectrum.shape[0]
-    fy, fx = fft.fftfreq(n)[:, None] * OVERSAMPLING, fft.rfftfreq(n) * OVERSAMPLING
-    moved = spectrum * np.exp(-2j * np.pi * (fx * shift_px[0] + fy * shift_px[1]))
-    pixels = fft.irfft2(moved, s=(n, n))[::OVERSAMPLING, ::OVERSAMPLING]
-    pixels = pixels / pixels.std()
-    return (pixels + noise * np.random.default_rng(seed).normal(size=pixels.shape))[None].astype(np.float32)
 
 
 def centres(side: int, window_px: int, step: int = 48) -> np.ndarray:

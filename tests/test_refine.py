@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from scipy import fft, ndimage
+import scenes
+from scipy import ndimage
 
 from georeg.matching import _kernel
 from georeg.matching.fields import Field, prepare
-from georeg.matching.refine import COMPILED, HALO_PX, Refined, refine, refine_by_numpy
+from georeg.matching.refine import COMPILED, HALO_PX, WHITE_NOISE, Refined, _taps, refine, refine_by_numpy
 
-OVERSAMPLING = 4
 SIDE = 192
 SHIFT_PX = (0.37, -0.23)
 
@@ -24,24 +25,14 @@ both = pytest.mark.parametrize("match", [pytest.param(refine, marks=compiled), r
 
 
 def scene(seed: int, slope: float = 1.3) -> np.ndarray:
-    """Spectrum of a random texture seen through a Gaussian sensor, on a grid finer than its pixels; larger slope is redder."""
-    n = SIDE * OVERSAMPLING
-    f = np.hypot(fft.fftfreq(n)[:, None], fft.rfftfreq(n)) * OVERSAMPLING
-    rng = np.random.default_rng(seed)
-    amplitude = np.exp(f**2 / 0.25 * np.log(0.15)) / np.maximum(f, 4 / SIDE) ** slope
-    return (rng.normal(size=f.shape) + 1j * rng.normal(size=f.shape)) * amplitude
+    return scenes.scene(seed, SIDE, slope=slope)
 
 
 def image(
     spectrum: np.ndarray, shift_px: tuple[float, float] = (0, 0), noise: float = 0.0, seed: int = 1
 ) -> np.ndarray:
-    """(side, side): the scene moved by (column, row) pixels, exactly, then decimated, then its own noise."""
-    n = spectrum.shape[0]
-    fy, fx = fft.fftfreq(n)[:, None] * OVERSAMPLING, fft.rfftfreq(n) * OVERSAMPLING
-    moved = spectrum * np.exp(-2j * np.pi * (fx * shift_px[0] + fy * shift_px[1]))
-    pixels = fft.irfft2(moved, s=(n, n))[::OVERSAMPLING, ::OVERSAMPLING]
-    pixels = pixels / pixels.std()
-    return (pixels + noise * np.random.default_rng(seed).normal(size=pixels.shape)).astype(np.float32)
+    """(side, side)"""
+    return scenes.image(spectrum, shift_px, noise, seed)[0]
 
 
 def field(*bands: np.ndarray, valid: np.ndarray | None = None) -> Field:
@@ -207,3 +198,10 @@ def test_without_a_library_there_is_no_kernel(tmp_path: Path):
     assert _kernel.load(tmp_path / "none.so") is None
     (tmp_path / "other.so").write_bytes(b"no library")
     assert _kernel.load(tmp_path / "other.so") is None
+
+
+def test_white_noise_has_the_power_that_the_choice_of_brightness_counts_with():
+    noise = field(np.random.default_rng(0).normal(size=(SIDE, SIDE)))
+    taps = _taps(0.0)
+    bright, detail = (cv2.sepFilter2D(band[0], cv2.CV_32F, taps, taps) for band in (noise.brightness, noise.detail))
+    assert bright.var() / detail.var() == pytest.approx(WHITE_NOISE, rel=0.05)
