@@ -9,9 +9,10 @@ BUILT = pyproject.toml hatch_build.py georeg/matching/_refine.c $(LOCK)
 demo: $(VENV)/.demo  ## install, align sample_tiles/ and show what it did
 	$(BIN)/python sample_tiles/demo.py
 
-benchmarks: $(VENV)/.test  ## how accurate and how fast, beside others; takes a quarter of an hour
+benchmarks: $(VENV)/.test  ## how accurate, how fast and how robust; takes half an hour, all of robustness.py hours
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/robustness.py --quick
 
 test: $(VENV)/.test  ## install and run the whole suite
 	$(BIN)/ruff check

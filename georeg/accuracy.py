@@ -18,6 +18,12 @@ MAX_TOLERANCE_PX = 2.5
 """A check point further from the model than this never agrees with it, however they scatter."""
 HARMLESS_PX = 0.1
 """A model that moves check points further from the reference by more than this, and more than by chance, is refused."""
+UNMOVED_PX = 0.01
+"""A correction that moves the target by less than this is none."""
+NULL_CHANCE = 0.01
+"""A correction is taken for real where chance would help its tie points as much with less than this probability."""
+MAX_NULL_PX = 0.5
+"""What may move the target further than this is no null result, however uncertain."""
 MIN_CHECK_POINTS = 4
 MIN_AGREEING = 0.2
 """Least share of the check points that must agree with the model."""
@@ -58,7 +64,7 @@ class Verification:
     n_agreeing: int
     """Check points that agree with the model, which was fitted without them."""
     log10_chance: float
-    """Log10 of the probability that as many agree by chance."""
+    """Log10 of the probability that as many agree by chance, at any of the placements that were considered."""
 
 
 def residual_statistics(residual_xy: FloatArray, gsd: float, n_excluded: int = 0) -> Accuracy:
@@ -97,13 +103,13 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
         The check points do not agree with the model better than chance would have them.
     """
     points = fitted.points
-    check = fitted.role == Role.CHECK
-    residual = fitted.residual()[check]
+    check = ~np.isnan(fitted.withheld_xy).any(axis=1)
+    residual = fitted.withheld_xy[check]
     tolerance_px = min(max(1.0, 4 * fitted.sigma_px), MAX_TOLERANCE_PX)
     agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
     area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
     n, k = len(residual), int(agreeing.sum())
-    log10_chance = log10_binomial_tail(k, n, min(area_share, 1.0))
+    log10_chance = min(0.0, points.log10_tests + log10_binomial_tail(k, n, min(area_share, 1.0)))
     verification = Verification(tolerance_px, n, k, log10_chance)
     missed = [
         text
@@ -131,6 +137,21 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     before = residual_statistics(points.displacement[check][agreeing], points.gsd, n - k)
     after = residual_statistics(residual[agreeing], points.gsd, n - k)
     return verification, before, after
+
+
+def is_null(fitted: Fit) -> bool:
+    """Whether the correction cannot be told from none: it helps the tie points that it was fitted to no more than chance."""
+    used = fitted.role == Role.FIT
+    points = fitted.points.subset(used)
+    moved_px = np.hypot(*fitted.model.displacement(points.tgt_xy).T) / points.gsd
+    if np.sqrt((moved_px**2).mean()) <= UNMOVED_PX:
+        return True
+    cov = points.cov + (fitted.sigma_px * points.gsd) ** 2 * np.eye(2)
+    before, after = (
+        float(np.einsum("ni,nij,nj->", d, np.linalg.inv(cov), d)) for d in (points.displacement, fitted.residual()[used])
+    )
+    freedom = 2 * fitted.model.n_terms()
+    return bool(before - after <= special.chdtri(freedom, NULL_CHANCE) and moved_px.max() <= MAX_NULL_PX)
 
 
 def log10_binomial_tail(k: int, n: int, p: float) -> float:

@@ -10,29 +10,34 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from georeg import __version__
-from georeg.accuracy import Accuracy, Verification, verify
+from georeg.accuracy import Accuracy, Verification, is_null, verify
 from georeg.errors import InputError, LimitError, MatchError
 from georeg.execution import Progress, run_ordered, silent, workers
 from georeg.files import check_output
-from georeg.fit import Fit, fit
-from georeg.geotiff import BLOCK_PX, copy_with_transform, write_blocks
+from georeg.fit import Fit, fit, unmoved
+from georeg.geotiff import BLOCK_PX, check_format, copy_with_transform, picture_format, write_blocks, write_picture
+from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
-from georeg.models import PolynomialDisplacement
+from georeg.models import FloatArray, PolynomialDisplacement, identity
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement, corrected_transform
-from georeg.raster import Raster, Reader, check_bands, open_raster
+from georeg.raster import Raster, Reader, check_bands, open_pair, open_raster, open_reference
+from georeg.sanity import Geometry, check_geometry, check_options, geometry
 from georeg.search import find_tie_points
 from georeg.tie_points import Inputs, TiePoints
 from georeg.warp import Kernel, output_windows, resample_window
 
 Value = TypeVar("Value")
+Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
 
@@ -48,6 +53,8 @@ class Alignment:
     """Of the check points, uncorrected."""
     after: Accuracy
     """Of the check points, corrected."""
+    geometry: Geometry
+    """What the correction does to the ground."""
     version: str = __version__
     """georeg that made it."""
 
@@ -55,6 +62,11 @@ class Alignment:
     def model(self) -> PolynomialDisplacement:
         """The correction: target map xy -> corrected map xy, both in `crs`."""
         return self.fitted.model
+
+    @property
+    def verdict(self) -> Verdict:
+        """``already aligned`` where the correction found cannot be told from none, and none is made."""
+        return "aligned" if self.model.coefficients.any() else "already aligned"
 
     @property
     def points(self) -> TiePoints:
@@ -68,6 +80,20 @@ class Alignment:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Alignment) and self.to_dict() == other.to_dict()
+
+    def reference_px(self, tgt_px: ArrayLike) -> FloatArray:
+        """Pixel coordinates (column, row) in the reference of pixel coordinates (N, 2) in the target.
+
+        Raises
+        ------
+        InputError
+            One of the two rasters is no longer where it was.
+        """
+        inputs = self.points.inputs
+        reference = open_raster(inputs.reference)
+        target = open_raster(inputs.target, initial=inputs.initial, reference=reference)
+        xy = Placement(target, self.crs, self.model).to_xy(np.asarray(tgt_px, float).reshape(-1, 2))
+        return Placement(reference, self.crs, identity()).to_px(xy)
 
     def displacement(self) -> tuple[float, float]:
         """Mean displacement (east, north) that the model applies at the check points, map units."""
@@ -83,8 +109,9 @@ class Alignment:
         excluded = f", {self.after.n_excluded} more left out as mismatches" if self.after.n_excluded else ""
         inputs = self.points.inputs
         bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]
+        found = "already aligned, nothing moved" if self.verdict == "already aligned" else f"mean displacement {towards}"
         return (
-            f"mean displacement {towards} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
+            f"{found} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
             f"{self.after.ce90:.3g} {unit}, bias {self.after.bias_x:+.2g} {unit} E {self.after.bias_y:+.2g} {unit} N, on "
             f"{self.after.n} check points{excluded}; band {bands[0]} of the reference, {bands[1]} of the target"
         )
@@ -94,11 +121,13 @@ class Alignment:
         unit = unit_name(self.crs)
         return {
             "type": "georeg.Alignment",
+            "verdict": self.verdict,
             "unit": unit,
             "displacement": list(self.displacement()),
             "before": asdict(self.before),
             "after": asdict(self.after),
             "verification": asdict(self.verification),
+            "geometry": asdict(self.geometry),
             **fit_to_dict(self.fitted),
             "version": self.version,
         }
@@ -118,6 +147,7 @@ class Alignment:
                 verification=Verification(**values["verification"]),
                 before=Accuracy(**values["before"]),
                 after=Accuracy(**values["after"]),
+                geometry=Geometry(**values["geometry"]),
                 version=values["version"],
             )
         except (KeyError, TypeError, ValueError) as exc:
@@ -175,7 +205,7 @@ def align(
     LimitError
         It was, but a limit is exceeded.
     """
-    _check_limits(limits or LimitOptions())  # before the work rather than after it
+    check_options(limits or LimitOptions())  # before the work rather than after it
     points = match(reference, target, inputs=inputs, matching=matching, progress=progress)
     return assess(fit(points, fitting), limits)
 
@@ -191,8 +221,14 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
         The accuracy exceeds a limit.
     """
     limits = limits or LimitOptions()
-    _check_limits(limits)
-    alignment = Alignment(fitted, *verify(fitted))
+    check_options(limits)
+    seen = geometry(fitted.model, fitted.points.tgt_xy, fitted.points.overlap)
+    check_geometry(seen, fitted.model.kind, limits)
+    proof = verify(fitted)
+    if is_null(fitted):
+        fitted = unmoved(fitted)
+        seen, proof = geometry(fitted.model, fitted.points.tgt_xy, fitted.points.overlap), verify(fitted)
+    alignment = Alignment(fitted, *proof, seen)
     for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
         value = getattr(alignment.after, name) / alignment.after.gsd
         if limit is not None and value > limit:
@@ -213,8 +249,9 @@ def apply(
 ) -> str:
     """Write a corrected copy of the target, or of another raster of the same acquisition.
 
-    A translation or affine correction rewrites the geotransform alone and touches no pixel; others, and
-    ``options.resample``, put the pixels on the reference's grid.
+    A translation or affine correction rewrites the geotransform alone, and the CRS of a file that had none, and touches
+    no pixel; others, and ``options.resample``, put the pixels on the reference's grid. So does every correction where
+    the reference is a plain picture; ``path`` may then be of a PNG or JPEG.
 
     Returns
     -------
@@ -223,24 +260,33 @@ def apply(
 
     Raises
     ------
+    InputError
+        ``path`` is of a PNG or JPEG, and the result has a place on Earth.
     OutputError
         The output exists, is an input, or cannot be written. Nothing is left under its name.
     """
     options = options or WriteOptions()
     inputs = alignment.points.inputs
-    raster = open_raster(inputs.target if target is None else target, nodata=inputs.tgt_nodata)
-    path = os.fspath(path)
-    reference_files = open_raster(inputs.reference).files if os.path.exists(inputs.reference) else ()
-    protected = (inputs.reference, inputs.target, raster.path, *reference_files)
+    path, plain = os.fspath(path), alignment.crs == PIXELS
+    check_format(path, plain)
+    needed = plain or inputs.initial not in ("auto", "geotransform")
+    reference = open_reference(inputs.reference) if needed or os.path.exists(inputs.reference) else None
+    raster = open_raster(
+        inputs.target if target is None else target,
+        nodata=inputs.tgt_nodata,
+        initial=inputs.initial,
+        reference=reference,
+    )
+    protected = (inputs.reference, inputs.target, raster.path, *(reference.files if reference else ()))
     check_output(path, protected, overwrite=options.overwrite)
     placement = Placement(raster, alignment.crs, alignment.model)
-    transform = None if options.resample else corrected_transform(placement)
+    transform = None if options.resample or plain else corrected_transform(placement)
     if transform is not None:
         progress("write", 0, 1)
         copy_with_transform(raster, transform, path)
         progress("write", 1, 1)
         return "geotransform"
-    _resample(placement, open_raster(inputs.reference), path, options, progress)
+    _resample(placement, reference or open_reference(inputs.reference), path, options, progress)
     return "resampled"
 
 
@@ -253,7 +299,8 @@ def _resample(placement: Placement, reference: Raster, path: str, options: Write
     windows = output_windows(reference.shape, BLOCK_PX)
     with Reader(raster) as reader, workers() as executor:
         blocks = run_ordered(partial(resample_window, reader, placement, grid, kernel), windows, executor)
-        write_blocks(raster, grid, _counted(blocks, len(windows), progress), path)
+        write = write_picture if picture_format(path) else write_blocks
+        write(raster, grid, _counted(blocks, len(windows), progress), path)
 
 
 def _counted(blocks: Iterator[Value], n: int, progress: Progress) -> Iterator[Value]:
@@ -293,20 +340,15 @@ def match(
     return points
 
 
-def _check_limits(limits: LimitOptions) -> None:
-    for name, limit in asdict(limits).items():
-        if limit is not None and not limit > 0:
-            raise InputError(f"--{name.replace('_', '-')} is {limit}; give a number above 0")
-
-
 def _absolute(path: str) -> str:
     """The path of a file from anywhere, so that a result can be applied from another folder."""
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
 def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
-    ref = open_raster(reference, nodata=inputs.ref_nodata)
-    tgt = open_raster(target, nodata=inputs.tgt_nodata)
+    ref, tgt = open_pair(
+        reference, target, ref_nodata=inputs.ref_nodata, tgt_nodata=inputs.tgt_nodata, initial=inputs.initial
+    )
     names = Inputs(
         _absolute(ref.path),
         _absolute(tgt.path),
@@ -314,6 +356,7 @@ def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> t
         check_bands(tgt, inputs.tgt_bands),
         inputs.ref_nodata,
         inputs.tgt_nodata,
+        tgt.placed,
     )
     if len(names.ref_bands) != len(names.tgt_bands):
         raise InputError(

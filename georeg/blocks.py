@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from georeg.matching.channels import prepare_structure
 from georeg.matching.features import Detector, match_features
 from georeg.matching.fields import Field, prepare
 from georeg.matching.preprocess import Combine, Preprocess, preprocess
@@ -21,6 +23,8 @@ from georeg.raster import Reader
 from georeg.tie_points import Status
 from georeg.warp import Patch, sample
 
+How = Literal["phase", "structure", "sift", "akaze", "orb"]
+"""By intensity where edges point the same way, by the structure of edges alone, or by intensity where keypoints say."""
 BLOCK_PX = 1024
 """Windows whose centres share a square of this side are read at once."""
 FEATURE_REACH_PX = 4
@@ -54,9 +58,10 @@ class Block:
     window_px: int
     wander_px: int
     """How far a window may move to better texture."""
-    overviews: bool
-    detector: Detector | None
-    """Features tell where windows are, and where in the target; None for the windows of ``centre_px``."""
+    rough: bool
+    """Whether overviews and a quick interpolation will do."""
+    how: How
+    """How the windows are matched."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,15 @@ def halo_px(window_px: int, wander_px: int) -> int:
 def match_block(block: Block) -> Measured:
     """Read the pixels of both rasters once and match every window in them."""
     patches = [
-        sample(reader, place, block.grid, look.bands, snap_px=block.window_px, overviews=block.overviews)
+        sample(
+            reader,
+            place,
+            block.grid,
+            look.bands,
+            kernel="bilinear" if block.rough else "quintic",
+            snap_px=block.window_px,
+            overviews=block.rough,
+        )
         for reader, place, look in zip(
             (block.ref, block.tgt), (block.ref_place, block.tgt_place), block.looks, strict=True
         )
@@ -98,13 +111,13 @@ def match_block(block: Block) -> Measured:
     for patch, look in zip(patches, block.looks, strict=True):
         valid = informative(patch)
         images.append((preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid))
-    ref, tgt = (prepare(*image) for image in images)
-    if block.detector is None:
+    ref, tgt = ((prepare_structure if block.how == "structure" else prepare)(*image) for image in images)
+    if block.how in ("phase", "structure"):
         centre_px = move_to_texture(ref, block.centre_px, block.window_px, block.wander_px)
         matches = match_windows(ref, tgt, centre_px, window_px=block.window_px)
     else:
         centre_px = block.centre_px
-        matches = _match_by_features(block, images, (ref, tgt))
+        matches = _match_by_features(block, block.how, images, (ref, tgt))
     significance, n_controls = _match_controls(block, ref, tgt, centre_px)
     return Measured(
         ref_xy=patches[0].xy(matches.ref_px),
@@ -117,17 +130,19 @@ def match_block(block: Block) -> Measured:
 
 
 def _match_by_features(
-    block: Block, images: list[tuple[NDArray[np.float32], NDArray[np.bool_]]], fields: tuple[Field, Field]
+    block: Block,
+    detector: Detector,
+    images: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
+    fields: tuple[Field, Field],
 ) -> Matches:
     """Features propose places, about as many as there are windows; matching windows there decides."""
-    assert block.detector is not None
     (ref, ref_valid), (tgt, tgt_valid) = images
     ref_px, tgt_px, _ = match_features(
         ref,
         ref_valid,
         tgt,
         tgt_valid,
-        detector=block.detector,
+        detector=detector,
         reach_px=max(block.window_px // 4, 4),
         max_points=max(len(block.centre_px), 4),
     )

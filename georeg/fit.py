@@ -7,14 +7,14 @@ principal axes of its tie point's covariance, and counts on each by how well the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from georeg.errors import FitError, InputError
-from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Translation, principal_axes
+from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Translation, identity, principal_axes
 from georeg.options import FitOptions
 from georeg.tie_points import TiePoints
 
@@ -28,6 +28,8 @@ MIN_SHARE = 0.2
 """Fewer consistent tie points than this share are a coincidence."""
 RIVAL_SHARE = 0.25
 """A second group of consistent tie points with this share of the first's support makes a fit ambiguous."""
+FEW_POINTS = 50
+"""With fewer precise tie points none is withheld for good: each is withheld in its turn."""
 N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
 RELEVANT_PX = 0.01
@@ -37,6 +39,7 @@ CHECKING_PX = 0.5
 MAX_MODEL_SIGMA_PX = 0.5
 """A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
 _HYPOTHESES = 500
+_NOWHERE_PX = 1e9  # the residual of what has no model, which agrees with nothing
 _ROUNDS = 50
 _FLOOR_PX = 0.002
 
@@ -78,6 +81,9 @@ class Fit:
     """Scatter per axis of the tie points about the model beyond their own covariances, working pixels."""
     candidates: tuple[Candidate, ...]
     """The models considered, the simplest first."""
+    withheld_xy: FloatArray
+    """(N, 2) reference − corrected target, map units, by a model that the tie point took no part in; NaN where there is
+    none. It is the model itself for tie points withheld from it; where they are few, each is withheld in its turn."""
 
     def residual(self) -> FloatArray:
         """(N, 2) reference − corrected target, map units."""
@@ -106,9 +112,10 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
     precise = points.kept & (_axes_px(points)[0][:, 0] <= CHECKING_PX**2)
-    check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise]))
+    few = precise.sum() < FEW_POINTS
+    check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
-    kinds = list(LADDER)[:3] if options.model == "auto" else [options.model]
+    kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
     n = int(offered.sum())
     kinds = [kind for kind in kinds if n >= _least(LADDER[kind])]
     if not kinds:
@@ -125,7 +132,18 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
     role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
-    return Fit(points, model, role, sigma_px, candidates)
+    withheld_xy = np.full(points.ref_xy.shape, np.nan)
+    withheld_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
+    if few:
+        residual_xy = _withheld_xy(points.subset(precise), block[precise], chosen, options.seed)
+        withheld_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
+    return Fit(points, model, role, sigma_px, candidates, withheld_xy)
+
+
+def unmoved(fitted: Fit) -> Fit:
+    """The same tie points without a correction."""
+    seen = np.isfinite(fitted.withheld_xy)
+    return replace(fitted, model=identity(), withheld_xy=np.where(seen, fitted.points.displacement, np.nan))
 
 
 def blocks(points: TiePoints) -> NDArray[np.intp]:
@@ -193,7 +211,8 @@ def choose(
     error2 = np.stack([_withheld_error2(points, block, model, seed) for model in models])
     typical = float(np.median(error2, axis=1).min())
     if not np.isfinite(typical):
-        return models[0], (Candidate(models[0].kind, models[0].n_terms(), None),)
+        best = int(np.isfinite(error2).sum(axis=1).argmax())
+        return models[best], (Candidate(models[best].kind, models[best].n_terms(), None),)
     cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
     told = _known(_axes_px(points)[0]).mean(axis=1)
     loss = np.minimum(error2, cap) * told
@@ -223,17 +242,28 @@ def _withheld_error2(
     """
     own, axes = _axes_px(points)
     share = _known(own) / _known(own).mean(axis=1, keepdims=True)
-    fold = block % N_BLOCK_CLASSES
+    residual_px = _withheld_xy(points, block, model, seed) / points.gsd
+    told = np.isfinite(residual_px).all(axis=1)
+    along = (axes[told] @ residual_px[told, :, None])[..., 0]
     error2 = np.full(len(points), np.inf)
+    error2[told] = (share[told] * along**2).sum(axis=1)
+    return error2
+
+
+def _withheld_xy(
+    points: TiePoints, block: NDArray[np.intp], model: type[PolynomialDisplacement], seed: int
+) -> FloatArray:
+    """Residuals (N, 2), map units, of every point about a fit that its block took no part in; infinite without one."""
+    residual_xy = np.full(points.ref_xy.shape, np.inf)
+    fold = block % N_BLOCK_CLASSES
     for k in np.unique(fold):
-        rest = points.subset(fold != k)
         try:
-            fitted, _, _ = robust_fit(rest, model, seed)
-        except FitError:  # this model does not describe them: its withheld error stays infinite
+            fitted, _, _ = robust_fit(points.subset(fold != k), model, seed)
+        except FitError:  # this model does not describe them
             continue
         held = fold == k
-        error2[held] = (share[held] * _error2_px(points.subset(held), fitted, axes[held])).sum(axis=1)
-    return error2
+        residual_xy[held] = points.ref_xy[held] - fitted(points.tgt_xy[held])
+    return residual_xy
 
 
 def robust_fit(
@@ -332,13 +362,15 @@ def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: f
     rest[rest] = _consensus(points.subset(rest), near_px, seed)
     if told[rest].sum() >= enough:
         precision = _precision(own, axes, near_px**2)
+        placed_xy = points.tgt_xy if fitted.degree == 0 else fitted(points.tgt_xy)
         moves = [
-            Translation.fit(points.tgt_xy[s], points.ref_xy[s], precision[s]).coefficients[0] / points.gsd
+            Translation.fit(placed_xy[s], points.ref_xy[s], precision[s]).coefficients[0] / points.gsd
             for s in (first, rest)
         ]
         apart = float(np.hypot(*(moves[0] - moves[1])))
+        of = "displacement" if fitted.degree == 0 else f"displacement after the {fitted.kind} model"
         raise FitError(
-            f"refused as ambiguous: {int(first.sum())} tie points agree on one displacement, near ({moves[0][0]:+.2f}, "
+            f"refused as ambiguous: {int(first.sum())} tie points agree on one {of}, near ({moves[0][0]:+.2f}, "
             f"{moves[0][1]:+.2f}) px, and {int(rest.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
             f"{apart:.2g} px apart; if clouds or ice move, mask them as nodata in one of the rasters and align again"
         )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from georeg.errors import InputError
 from georeg.fit import Candidate, Fit
 from georeg.models import from_dict
+from georeg.options import InitialKind
 from georeg.tie_points import Inputs, Status, TiePoints
 
 Value = TypeVar("Value")
 
-_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance")
+_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap")
 
 
 def points_to_dict(points: TiePoints) -> dict[str, Any]:
@@ -47,6 +48,7 @@ def fit_to_dict(fitted: Fit) -> dict[str, Any]:
         "sigma_px": fitted.sigma_px,
         "candidates": [asdict(c) for c in fitted.candidates],
         "role": fitted.role.tolist(),
+        "withheld_xy": [row if np.isfinite(row).all() else None for row in fitted.withheld_xy.tolist()],
         "tie_points": points_to_dict(fitted.points),
     }
 
@@ -82,6 +84,8 @@ def parse_json(text: str) -> dict[str, Any]:
 def _points(values: dict[str, Any]) -> TiePoints:
     inputs = values["inputs"]
     bands = {name: tuple(inputs[name]) for name in ("ref_bands", "tgt_bands")}
+    if inputs.get("initial", "auto") not in get_args(InitialKind):
+        raise ValueError(f"initial is {inputs['initial']!r}")
     return TiePoints(
         ref_xy=np.array(values["ref_xy"], float),
         tgt_xy=np.array(values["tgt_xy"], float),
@@ -103,6 +107,7 @@ def _fit(values: dict[str, Any]) -> Fit:
         role=role,
         sigma_px=float(values["sigma_px"]),
         candidates=tuple(Candidate(**c) for c in values["candidates"]),
+        withheld_xy=np.array([[np.nan, np.nan] if row is None else row for row in values["withheld_xy"]], float).reshape(-1, 2),
     )
 
 

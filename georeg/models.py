@@ -73,8 +73,13 @@ class PolynomialDisplacement:
 
     @classmethod
     def n_terms(cls) -> int:
-        """Terms per axis, which is also the least number of tie points."""
+        """Unknowns per axis, which is also the least number of tie points."""
         return len(cls.exponents())
+
+    @classmethod
+    def _unknowns(cls) -> FloatArray:
+        """(2 terms, 2 n_terms): the coefficients, term by term, of each unknown; the same where all are free."""
+        return np.eye(2 * len(cls.exponents()))
 
     @classmethod
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
@@ -107,13 +112,13 @@ class PolynomialDisplacement:
         scale = float(np.sqrt(np.average(((tgt - origin) ** 2).sum(1), weights=weight))) or 1.0
         root = _root(precision / weight.max())
         rows, values = cls._rows((tgt - origin) / scale, root), (root @ (ref - tgt)[..., None]).ravel()
-        coefficients, _, rank, _ = np.linalg.lstsq(rows, values, rcond=1e-10)
+        unknowns, _, rank, _ = np.linalg.lstsq(rows, values, rcond=1e-10)
         if rank < 2 * cls.n_terms():
             raise FitError(
                 f"{usable} tie points that lie on too few lines, or are known in too few directions, for a model of "
                 f"kind {cls.kind} (they hold {rank} of its {2 * cls.n_terms()} coefficients); choose a simpler --model"
             )
-        return cls((float(origin[0]), float(origin[1])), scale, coefficients)
+        return cls((float(origin[0]), float(origin[1])), scale, cls._unknowns() @ unknowns)
 
     @classmethod
     def _design(cls, uv: FloatArray) -> FloatArray:
@@ -121,9 +126,9 @@ class PolynomialDisplacement:
 
     @classmethod
     def _rows(cls, uv: FloatArray, root: FloatArray) -> FloatArray:
-        """(2 N, 2 n_terms): the displacements at ``uv`` times ``root`` (N, 2, 2), per coefficient."""
+        """(2 N, 2 n_terms): the displacements at ``uv`` times ``root`` (N, 2, 2), per unknown."""
         design = cls._design(uv)
-        return np.asarray((root[:, :, None, :] * design[:, None, :, None]).reshape(2 * len(uv), -1))
+        return np.asarray((root[:, :, None, :] * design[:, None, :, None]).reshape(2 * len(uv), -1) @ cls._unknowns())
 
     def deviation(self, tgt_xy: ArrayLike, precision: FloatArray) -> FloatArray:
         """Standard deviation (N,) of the displacement in its least certain direction, map units.
@@ -221,6 +226,29 @@ class Translation(PolynomialDisplacement):
     kind, degree = "translation", 0
 
 
+class Similarity(PolynomialDisplacement):
+    """Shift, rotation and one scale.
+
+    >>> import numpy as np
+    >>> tgt_xy = np.array([[0.0, 0.0], [100.0, 0.0]])
+    >>> Similarity.fit(tgt_xy, np.array([[0.0, 0.0], [0.0, 50.0]]))(np.array([[0.0, 100.0]])).round(9).tolist()
+    [[-50.0, 0.0]]
+    """
+
+    kind, degree = "similarity", 1
+
+    @classmethod
+    def n_terms(cls) -> int:
+        """Two unknowns per axis: a shift, and its share of rotation and scale."""
+        return 2
+
+    @classmethod
+    def _unknowns(cls) -> FloatArray:
+        shift_x, shift_y = (1, 0, 0, 0, 0, 0), (0, 1, 0, 0, 0, 0)
+        growth, turn = (0, 0, 1, 0, 0, 1), (0, 0, 0, 1, -1, 0)
+        return np.array([shift_x, shift_y, growth, turn], float).T
+
+
 class Affine(PolynomialDisplacement):
     """Shift, rotation, two scales and shear."""
 
@@ -240,7 +268,7 @@ class Polynomial3(PolynomialDisplacement):
 
 
 LADDER: dict[str, type[PolynomialDisplacement]] = {
-    model.kind: model for model in (Translation, Affine, Polynomial2, Polynomial3)
+    model.kind: model for model in (Translation, Similarity, Affine, Polynomial2, Polynomial3)
 }
 """Every model by its kind, the simplest first."""
 
@@ -248,6 +276,20 @@ LADDER: dict[str, type[PolynomialDisplacement]] = {
 def identity() -> Translation:
     """The correction that moves nothing."""
     return Translation((0.0, 0.0), 1.0, np.zeros((1, 2)))
+
+
+def from_transform(transform: AffineTransform, origin_xy: FloatArray, scale: float) -> Affine:
+    """The model that an affine map of map coordinates is, in coordinates about ``origin_xy``.
+
+    >>> from affine import Affine as Transform
+    >>> from_transform(Transform(0, -1, 0, 1, 0, 0), np.array([10.0, 0.0]), 5.0)([[3.0, 4.0]]).tolist()
+    [[-4.0, 3.0]]
+    """
+    a, b, c, d, e, f = transform[:6]
+    x, y = (float(v) for v in origin_xy)
+    constant = (a * x + b * y + c - x, d * x + e * y + f - y)
+    coefficients = np.array([constant, ((a - 1) * scale, d * scale), (b * scale, (e - 1) * scale)])
+    return Affine((x, y), scale, coefficients)
 
 
 def from_dict(values: dict[str, Any]) -> PolynomialDisplacement:

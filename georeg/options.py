@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ModelKind = Literal["auto", "translation", "affine", "polynomial2", "polynomial3"]
-MatcherKind = Literal["auto", "phase", "features"]
+ModelKind = Literal["auto", "translation", "similarity", "affine", "polynomial2", "polynomial3"]
+MatcherKind = Literal["auto", "phase", "features", "structure"]
 DetectorKind = Literal["sift", "akaze", "orb"]
 PreprocessKind = Literal["none", "clahe", "gaussian", "log"]
 CombineKind = Literal["none", "mean", "difference"]
 KernelKind = Literal["auto", "nearest", "bilinear", "cubic"]
+InitialKind = Literal["auto", "geotransform", "gcps", "center", "none"]
 
 
 def option(default: Any, doc: str) -> Any:
@@ -26,6 +27,11 @@ class InputOptions:
     tgt_bands: tuple[int, ...] = option((1,), "band numbers of the target to match, as many as of the reference")
     ref_nodata: float | None = option(None, "pixel value of the reference to ignore, instead of its own mask")
     tgt_nodata: float | None = option(None, "pixel value of the target to ignore, instead of its own mask")
+    initial: InitialKind = option(
+        "auto",
+        "where the target lies at first: by its geotransform; by its gcps; with its center on the reference's and pixels "
+        "as large; or none, nothing is known. auto is the first of geotransform, gcps and none that its file allows",
+    )
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class MatchOptions:
     max_shift_m: float | None = option(None, "largest shift to accept, metres; by default half the overlap is searched")
     matcher: MatcherKind = option(
         "auto",
-        "phase seeks the windows of a lattice by the phase of their gradients, features those about keypoints; auto is "
-        "phase, and features where that finds little",
+        "phase seeks the windows of a lattice by the phase of their gradients, features those about keypoints, structure by "
+        "the edges alone, for other sensors and maps; auto is phase, then features, and structure where only that finds the place",
     )
     detector: DetectorKind = option("sift", "keypoints of --matcher features; OpenCV 5 has no akaze")
     preprocess: PreprocessKind = option(
@@ -60,7 +66,7 @@ class FitOptions:
     """Which model is fitted."""
 
     model: ModelKind = option(
-        "auto", "auto takes the simplest of the first three that withheld points do not improve on"
+        "auto", "auto takes the simplest of the first four that withheld points do not improve on"
     )
     seed: int = option(0, "seed of the random sampling; the same seed gives the same bytes")
 
@@ -80,3 +86,7 @@ class LimitOptions:
 
     max_ce90_px: float | None = option(None, "largest CE90 of the check points after correction, working pixels")
     max_rmse_px: float | None = option(None, "largest RMSE of the check points after correction, working pixels")
+    max_rotation_deg: float | None = option(None, "largest rotation of the target that may be right, degrees")
+    max_scale: float = option(5.0, "largest factor by which the target may have to grow or shrink")
+    max_stretch: float = option(1.5, "largest ratio of the scales along two directions, by stretch or shear")
+    min_overlap: float = option(0.0, "least share of the smaller raster that must lie on the other once corrected")

@@ -10,10 +10,9 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
-from pyproj.aoi import AreaOfInterest
-from pyproj.database import query_utm_crs_info
 
-from georeg.errors import InputError, OverlapError
+from georeg.errors import InputError
+from georeg.initial import PIXELS, utm_zone
 from georeg.models import FloatArray, PolynomialDisplacement, identity
 from georeg.placement import Placement, apply_transform, compose
 from georeg.raster import Raster
@@ -55,38 +54,39 @@ class Pair:
         return GeoBox(shape, compose(self.grid.affine, Affine.scale(factor)), self.grid.crs)
 
 
-def pair_rasters(reference: Raster, target: Raster) -> Pair:
+def pair_rasters(reference: Raster, target: Raster, prior: PolynomialDisplacement | None = None) -> Pair:
     """Find the working CRS and grid of two rasters.
 
     The CRS is the reference's where it is projected, else the UTM zone of the overlap. The grid is that of the coarser
     raster where this is possible, so that its pixels need no interpolation.
 
+    Parameters
+    ----------
+    prior
+        What is known of the correction: it may rotate the target and change the size of its pixels. It is affine.
+
     Raises
     ------
-    OverlapError
-        Their extents share no ground.
     InputError
         A georeferencing that cannot be projected.
     """
+    prior = prior or identity()
     crs = reference.crs if reference.crs.is_projected else _utm(reference, target)
-    places = [Placement(raster, crs, identity()) for raster in (reference, target)]
+    places = [Placement(reference, crs, identity()), Placement(target, crs, prior)]
     outlines = [footprint(place) for place in places]
     shared = shapely.intersection(*outlines)
-    if shared.area <= 0:
-        gap = shapely.distance(*outlines)
-        raise OverlapError(
-            f"{reference.name} and {target.name} share no ground: their extents are {gap:.6g} {unit_name(crs)} apart; "
-            "check that they show the same place and that both CRSs are right"
-        )
-    ref_gsd, tgt_gsd = (_gsd(place, shared.centroid) for place in places)
-    grid = _grid(reference, target, crs, outlines[0], ref_gsd, tgt_gsd)
+    ref_gsd, tgt_gsd = (
+        _gsd(place, (outline if shared.is_empty else shared).centroid)
+        for place, outline in zip(places, outlines, strict=True)
+    )
+    grid = _grid(places, outlines[0], ref_gsd, tgt_gsd)
     return Pair(reference, target, crs, grid, abs(grid.affine.determinant) ** 0.5)
 
 
 def unit_name(crs: CRS) -> str:
     """Short name of the CRS's length unit: m, ft, …"""
     name = crs.axis_info[0].unit_name if crs.axis_info else "unit"
-    return {"metre": "m", "meter": "m", "foot": "ft", "US survey foot": "ft"}.get(name, name)
+    return {"metre": "m", "meter": "m", "foot": "ft", "US survey foot": "ft", "pixel": "px"}.get(name, name)
 
 
 def footprint(place: Placement) -> shapely.Geometry:
@@ -111,19 +111,19 @@ def footprint(place: Placement) -> shapely.Geometry:
 
 
 def _utm(reference: Raster, target: Raster) -> CRS:
-    """UTM zone (or polar stereographic) of the centre of what two rasters share."""
+    """UTM zone (or polar stereographic) of the centre of what two rasters share, or that of a target placed by it."""
+    if reference.crs == PIXELS or target.placed in ("center", "none"):
+        return target.crs  # without degrees: `PIXELS`, or the zone of the reference's centre
     wgs84 = CRS.from_epsg(4326)
     outlines = [footprint(Placement(raster, wgs84, identity())) for raster in (reference, target)]
     shared = shapely.intersection(*outlines)
     lon, lat = (outlines[0] if shared.is_empty else shared).centroid.coords[0]
-    if abs(lat) > 84:
-        return CRS.from_epsg(32661 if lat > 0 else 32761)
-    found = query_utm_crs_info("WGS 84", AreaOfInterest(lon, lat, lon, lat), contains=False)
-    if not found:
+    utm = utm_zone(lon, lat)
+    if utm is None:
         raise InputError(
             f"no UTM zone at longitude {lon:.4f}, latitude {lat:.4f}; check the geotransform of {reference.name}"
         )
-    return CRS.from_epsg(found[0].code)
+    return utm
 
 
 def _gsd(place: Placement, at: shapely.Point) -> float:
@@ -132,15 +132,15 @@ def _gsd(place: Placement, at: shapely.Point) -> float:
     return float(np.sqrt(abs(np.linalg.det(around[1:] - around[0]))))
 
 
-def _grid(
-    reference: Raster, target: Raster, crs: CRS, outline: shapely.Geometry, ref_gsd: float, tgt_gsd: float
-) -> GeoBox:
-    if reference.crs == crs and ref_gsd * 1.05 >= tgt_gsd:
-        return GeoBox(reference.shape, reference.transform, crs.to_wkt())
-    if target.crs == crs and tgt_gsd > ref_gsd:
-        base = target.transform
-    elif reference.crs == crs:
-        base = compose(reference.transform, Affine.scale(tgt_gsd / ref_gsd))
+def _grid(places: list[Placement], outline: shapely.Geometry, ref_gsd: float, tgt_gsd: float) -> GeoBox:
+    ref, tgt = places
+    crs = ref.crs
+    if ref.raster.crs == crs and ref_gsd * 1.05 >= tgt_gsd:
+        return GeoBox(ref.raster.shape, ref.raster.transform, crs.to_wkt())
+    if tgt.raster.crs == crs and tgt_gsd > ref_gsd and tgt.model.affine is not None:
+        base = compose(tgt.model.affine, tgt.raster.transform)
+    elif ref.raster.crs == crs:
+        base = compose(ref.raster.transform, Affine.scale(tgt_gsd / ref_gsd))
     else:
         gsd = max(ref_gsd, tgt_gsd)
         base = Affine(gsd, 0, outline.bounds[0], 0, -gsd, outline.bounds[3])

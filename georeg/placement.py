@@ -13,6 +13,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
+from georeg.errors import InputError
+from georeg.initial import PIXELS
 from georeg.models import FloatArray, PolynomialDisplacement
 from georeg.raster import Raster
 
@@ -30,7 +32,15 @@ _TESTED_CELLS = 24
 
 @lru_cache(maxsize=64)
 def transformer(src_wkt: str, dst_wkt: str) -> Transformer:
-    """The transformation between two CRSs, x before y."""
+    """The transformation between two CRSs, x before y.
+
+    Raises
+    ------
+    InputError
+        One of them is of pixels, which lie nowhere on Earth.
+    """
+    if PIXELS.to_wkt() in (src_wkt, dst_wkt):
+        raise InputError("pixels of a plain picture cannot be expressed in another CRS; give the pair that was matched")
     return Transformer.from_crs(CRS.from_wkt(src_wkt), CRS.from_wkt(dst_wkt), always_xy=True)
 
 

@@ -10,7 +10,6 @@ import os
 import threading
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -27,6 +26,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.windows import Window
 
 from georeg.errors import InputError
+from georeg.initial import Frame, Placed, is_plain, place
+from georeg.options import InitialKind
 
 CACHE_BYTES = 96 * 2**20
 """Decoded blocks that GDAL may keep while rasters are read."""
@@ -60,6 +61,8 @@ class Raster:
     """True where band 1 holds classes (it has a colour table)."""
     files: tuple[str, ...] = ()
     """Every file it is read from, such as sidecars and the sources of a VRT."""
+    placed: Placed = "geotransform"
+    """What CRS and transform come from: the file, or where it was placed to be searched for."""
 
     @property
     def count(self) -> int:
@@ -72,7 +75,13 @@ class Raster:
         return os.path.basename(self.path) or self.path
 
 
-def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) -> Raster:
+def open_raster(
+    path: str | os.PathLike[str],
+    *,
+    nodata: float | None = None,
+    initial: InitialKind = "auto",
+    reference: Raster | None = None,
+) -> Raster:
     """Describe the raster at ``path``.
 
     Parameters
@@ -81,21 +90,29 @@ def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) ->
         File or GDAL name.
     nodata
         Pixel value to take as nodata instead of the file's own mask.
+    initial
+        What says where it lies at first; see `InputOptions`.
+    reference
+        By which a target without georeferencing is placed. Where there is none, ``auto`` is ``geotransform``, and
+        ``center`` and ``none`` give the raster's own pixels as map, `georeg.initial.PIXELS`.
 
     Raises
     ------
     InputError
-        The file is absent, is not a raster, has no pixels, no CRS or no geotransform.
+        The file is absent, is not a raster, has no pixels, or does not say what ``initial`` asks for.
     """
     path = os.fspath(path)
+    ref = reference
+    frame = None if ref is None else Frame(ref.name, ref.crs, ref.transform, ref.shape)
     with _dataset(path) as dataset:
-        _check_georeferenced(dataset, path)
+        _check_bands(dataset, path)
+        crs, transform, placed = place(dataset, path, initial, frame)
         flags = dataset.mask_flag_enums
         return Raster(
             path=path,
             driver=dataset.driver,
-            crs=CRS.from_user_input(dataset.crs),
-            transform=dataset.transform,
+            crs=crs,
+            transform=transform,
             shape=(dataset.height, dataset.width),
             dtypes=tuple("complex64" if name == "complex_int16" else name for name in dataset.dtypes),
             nodata=dataset.nodata if nodata is None else nodata,
@@ -104,7 +121,34 @@ def open_raster(path: str | os.PathLike[str], *, nodata: float | None = None) ->
             has_mask=any(MaskFlags.all_valid not in f for f in flags),
             categorical=ColorInterp.palette in dataset.colorinterp,
             files=tuple(dataset.files),
+            placed=placed,
         )
+
+
+def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None) -> Raster:
+    """Describe the raster at ``path`` as a reference: by its geotransform, or a plain picture by its pixels.
+
+    Raises
+    ------
+    InputError
+        As `open_raster`; CRS and geotransform are both there, or neither and no other georeferencing.
+    """
+    with _dataset(os.fspath(path)) as dataset:
+        plain = is_plain(dataset)
+    return open_raster(path, nodata=nodata, initial="none" if plain else "geotransform")
+
+
+def open_pair(
+    reference: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    ref_nodata: float | None = None,
+    tgt_nodata: float | None = None,
+    initial: InitialKind = "auto",
+) -> tuple[Raster, Raster]:
+    """Describe a reference and the target that is placed by it; see `open_reference` and `open_raster`."""
+    ref = open_reference(reference, nodata=ref_nodata)
+    return ref, open_raster(target, nodata=tgt_nodata, initial=initial, reference=ref)
 
 
 def _dataset(path: str, **options: Any) -> Any:
@@ -123,29 +167,11 @@ def _dataset(path: str, **options: Any) -> Any:
         raise InputError(f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read") from exc
 
 
-def _check_georeferenced(dataset: Any, path: str) -> None:
+def _check_bands(dataset: Any, path: str) -> None:
     if dataset.count == 0:
         names = ", ".join(dataset.subdatasets[:3])
         hint = f"give one of its subdatasets, such as {names}" if names else "give a raster with bands"
         raise InputError(f"{path} has 0 bands; {hint}")
-    if dataset.crs is None:
-        raise InputError(
-            f"{path} has no CRS (coordinate reference system); assign the right one, "
-            "for example with: gdal_edit.py -a_srs EPSG:32633 FILE"
-        )
-    crs = CRS.from_user_input(dataset.crs)
-    if not (crs.is_projected or crs.is_geographic):
-        raise InputError(
-            f"{path} has the local CRS {crs.name!r}, which does not say where on Earth it is; assign the right one, "
-            "for example with: gdal_edit.py -a_srs EPSG:32633 FILE"
-        )
-    transform = dataset.transform
-    if transform.is_identity or transform.determinant == 0:
-        kind = f"{len(dataset.gcps[0])} GCPs but no" if dataset.gcps[0] else "no"
-        raise InputError(
-            f"{path} has {kind} usable geotransform {tuple(transform)[:6]}; georeference it roughly first, "
-            "for example with gdal_translate -a_ullr or gdalwarp"
-        )
 
 
 class Reader:
@@ -291,18 +317,3 @@ def check_bands(raster: Raster, bands: Sequence[int]) -> tuple[int, ...]:
     if not bands:
         raise InputError(f"no band of {raster.path} was chosen; give at least one number from 1")
     return tuple(bands)
-
-
-def truncated_block(path: str) -> str | None:
-    """Name the first block of a GeoTIFF that lies beyond the end of its file, or None where all are there."""
-    size = os.path.getsize(path)
-    with _dataset(path) as dataset:
-        for band, (height, width) in zip(dataset.indexes, dataset.block_shapes, strict=True):
-            for y in range(math.ceil(dataset.height / height)):
-                for x in range(math.ceil(dataset.width / width)):
-                    with suppress(TypeError, ValueError):
-                        offset = int(dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band))
-                        length = int(dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band))
-                        if offset + length > size:
-                            return f"block row {y}, column {x} of band {band}"
-    return None

@@ -8,6 +8,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from georeg.options import InitialKind
+
 FloatArray = NDArray[np.float64]
 
 
@@ -45,6 +47,8 @@ class Inputs:
     """Given by the user; None for the file's own mask."""
     tgt_nodata: float | None = None
     """Given by the user; None for the file's own mask."""
+    initial: InitialKind = "auto"
+    """What the target was placed by before it was matched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,10 @@ class TiePoints:
     """Matches were sought this far from where they were expected, working pixels."""
     chance: float
     """Share of windows known not to correspond that passed the same tests."""
+    log10_tests: float = 0.0
+    """About how many placements they were sought at, of which this was the best."""
+    overlap: float = 1.0
+    """Share of the smaller raster that lies on the other there."""
 
     def __post_init__(self) -> None:
         n = len(self.ref_xy)

@@ -588,7 +588,7 @@ def test_what_a_virtual_raster_is_made_of_is_never_overwritten(
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["out", "out.png", "ünï cödé.tif", "n" * 250 + ".tif", "a.b.c.tiff"])
+@pytest.mark.parametrize("name", ["out", "out.dat", "ünï cödé.tif", "n" * 250 + ".tif", "a.b.c.tiff"])
 def test_any_name_will_do(name: str, shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
     for options in WAYS.values():
         georeg.apply(shift_alignment, tmp_path / name, options)

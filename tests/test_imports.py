@@ -13,7 +13,7 @@ import georeg
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "options", "tie_points", "models", "raster", "placement", "warp", "overlap", "matching.fields", "matching._kernel",
+    "errors", "options", "tie_points", "models", "initial", "raster", "placement", "warp", "overlap", "matching.fields", "matching._kernel",
     "matching.refine", "matching.structure", "matching.windows", "matching.preprocess", "matching.features", "matching.coarse",
     "execution", "fit", "accuracy", "interchange", "files", "geotiff", "blocks", "search", "align", "report.checkerboard",
     "verbs", "cli",

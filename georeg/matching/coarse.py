@@ -30,7 +30,7 @@ def coarse_shifts(
     Parameters
     ----------
     ref, tgt
-        (bands, height, width) on one grid; bands are averaged in orientation space.
+        (bands, height, width), each of its own height and width; bands are averaged in orientation space.
     ref_valid, tgt_valid
         (height, width)
     n_candidates
@@ -43,7 +43,7 @@ def coarse_shifts(
         deviations of chance, roughly. Empty where an image has no edges.
     """
     edges_ref, edges_tgt = _orientation(ref, ref_valid), _orientation(tgt, tgt_valid)
-    shape = tuple(fft.next_fast_len(2 * n) for n in ref_valid.shape)
+    shape = tuple(fft.next_fast_len(m + n) for m, n in zip(ref_valid.shape, tgt_valid.shape, strict=True))
     correlation = _correlate(edges_tgt, edges_ref, shape).real
     energy_ref, energy_tgt = np.abs(edges_ref) ** 2, np.abs(edges_tgt) ** 2
     seen_ref = _correlate(tgt_valid.astype(np.float32), energy_ref, shape).real
@@ -53,7 +53,7 @@ def coarse_shifts(
     # under chance the correlation's variance grows with the edges that overlap, so this is its significance
     norm = np.sqrt(np.where(enough, seen_ref * seen_tgt, np.inf))
     surface = np.where(enough, correlation / np.sqrt(norm), -np.inf)
-    return _peaks(surface, n_candidates)
+    return _peaks(surface, tgt_valid.shape, n_candidates)
 
 
 def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.complex64]:
@@ -77,7 +77,7 @@ def _correlate(a: NDArray[np.generic], b: NDArray[np.generic], shape: tuple[int,
     return np.asarray(fft.ifft2(fft.fft2(a, shape) * fft.fft2(b, shape).conj()))
 
 
-def _peaks(surface: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
+def _peaks(surface: FloatArray, tgt_shape: tuple[int, ...], n: int) -> tuple[FloatArray, FloatArray]:
     height, width = surface.shape
     shifts, scores = [], []
     surface = surface.copy()
@@ -86,7 +86,8 @@ def _peaks(surface: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
         score = float(surface[row, col])
         if not score > 0:
             break
-        shifts.append(((col + width // 2) % width - width // 2, (row + height // 2) % height - height // 2))
+        # the target reaches less far than its size to one side; what is beyond is the other side, wrapped
+        shifts.append((col if col < tgt_shape[1] else col - width, row if row < tgt_shape[0] else row - height))
         scores.append(score)
         near = np.ix_(np.arange(row - 3, row + 4) % height, np.arange(col - 3, col + 4) % width)
         surface[near] = -np.inf

@@ -39,12 +39,14 @@ class Field:
     """An image prepared for matching; arrays share (height, width)."""
 
     detail: tuple[Image, ...]
-    """Of each band: the coefficients of its cubic B-spline less their Gaussian mean, which makes the finest most of all."""
+    """Of each band: the coefficients of its cubic B-spline less their Gaussian mean, which makes the finest most of all.
+    None where only structure is compared (`georeg.matching.channels`)."""
     brightness: tuple[Image, ...]
     """Of each band: the image less its median, over its deviation."""
     edges: Image
-    """(height, width, 2): cosine and sine of twice the gradient's direction, about 1 long on clear edges and 0 where
-    there is none or nothing valid. Inverted contrast gives the same (Fitch et al. 2002, doi:10.5244/C.16.11)."""
+    """(height, width, channels): cosine and sine of twice the gradient's direction, about 1 long on clear edges and 0
+    where there is none or nothing valid; what is prepared for structure has more. Inverted contrast gives the same
+    (Fitch et al. 2002, doi:10.5244/C.16.11)."""
     valid: NDArray[np.uint8]
     """1 where every pixel within `MARGIN_PX` is valid: those are compared."""
     known: NDArray[np.uint8]
@@ -80,7 +82,7 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
         side = 2 * MARGIN_PX + 1
         kernel = np.ones((side, side), np.uint8)
         inner = np.asarray(cv2.erode(known, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
-    bands = [_standardised(band, valid) for band in fill_invalid(image, valid)]
+    bands = [standardised(band, valid) for band in fill_invalid(image, valid)]
     edges = sum((_edges(band, inner) for band in bands), np.zeros((*valid.shape, 2), np.float32)) / len(bands)
     return Field(
         detail=tuple(_detail(band) for band in bands),
@@ -91,7 +93,8 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
     )
 
 
-def _standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
+def standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
+    """The band less its median, over its deviation; 0 where it is constant. What is far out is cut off."""
     seen = _some(band, valid).astype(float)
     deviation = seen.std() or (band[valid].std(dtype=float) if valid.any() else 0.0)
     if deviation <= FLAT * np.abs(seen).max():

@@ -70,7 +70,7 @@ def find_peak(
     reduce = 1 if window_px <= TEMPLATE_PX else 2
     if reduce > 1:
         template, seen, ground, seen_ground = (_reduced(a, reduce) for a in (template, seen, ground, seen_ground))
-    energy, energy_ground = (cv2.transform(a * a, np.ones((1, 2), np.float32)) for a in (template, ground))
+    energy, energy_ground = (_energy(a) for a in (template, ground))
     total = float(energy.sum())
     if not total > 0:
         return None
@@ -92,6 +92,11 @@ def _cut(field: Field, corner: tuple[int, int], side: int) -> tuple[NDArray[np.f
     col, row = corner
     part = np.s_[row : row + side, col : col + side]
     return field.edges[part], field.valid[part].astype(np.float32)
+
+
+def _energy(edges: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of squares over the channels."""
+    return np.asarray(cv2.transform(edges * edges, np.ones((1, edges.shape[2]), np.float32)))
 
 
 def _reduced(image: NDArray[np.float32], reduce: int) -> NDArray[np.float32]:
@@ -142,8 +147,9 @@ def move_to_texture(field: Field, centre_px: Pixels, window_px: int, within_px: 
     if reach == 0 or not len(centre_px):
         return centre_px
     # with twice the angle, edges of all directions cancel, and those of one direction do not
-    amount = np.sqrt(cv2.transform(field.edges**2, np.ones((1, 2), np.float32)))
-    small = cv2.resize(np.dstack([amount, field.edges]), None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+    direction = np.ascontiguousarray(field.edges[..., :2])
+    amount = np.sqrt(_energy(direction))
+    small = cv2.resize(np.dstack([amount, direction]), None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
     sums = cv2.boxFilter(small, cv2.CV_32F, (window_px // step, window_px // step), borderType=cv2.BORDER_CONSTANT)
     crossing = sums[..., 0] - np.hypot(sums[..., 1], sums[..., 2])
     line = np.arange(-reach, reach + 1)

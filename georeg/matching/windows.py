@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from georeg.matching.channels import refine_structure
 from georeg.matching.fields import Field
-from georeg.matching.refine import HALO_PX, STRAY_PX, refine
+from georeg.matching.refine import HALO_PX, STRAY_PX, Refined, refine
 from georeg.matching.structure import Peak, find_peak
 from georeg.tie_points import Status
 
@@ -65,7 +66,8 @@ def match_windows(
     Parameters
     ----------
     ref, tgt
-        Two images on one grid, as `georeg.matching.fields.prepare` makes them.
+        Two images on one grid, both as `georeg.matching.fields.prepare` or both as
+        `georeg.matching.channels.prepare_structure` makes them.
     ref_px
         (N, 2) window centres (column, row); a centre lies on the corner between four pixels.
     tgt_px
@@ -94,14 +96,29 @@ def _match(ref: Field, tgt: Field, ref_corner: Pixels, tgt_corner: Pixels, windo
     at_ref, at_tgt = _corner(ref_corner), _corner(tgt_corner + whole)
     if _valid_share((ref, at_ref), (tgt, at_tgt), window_px) < MIN_VALID:
         return _rejected(Status.MASKED, ref_corner, window_px, peak)
-    refined = refine(ref, tgt, at_ref, at_tgt, window_px, peak.shift_px - whole)
-    if refined is None or not refined.disagreement <= MAX_DISAGREEMENT or np.abs(refined.shift_px).max() > 1:
+    refined = _refined(ref, tgt, at_ref, at_tgt, window_px, peak.shift_px - whole)
+    if refined is None or not refined.disagreement <= MAX_DISAGREEMENT:
         return _rejected(Status.INCONSISTENT, ref_corner, window_px, peak)
     cov = refined.cov_px + peak.ridge_px
     if np.linalg.eigvalsh(cov)[0] > MAX_SIGMA_PX**2:
         return _rejected(Status.LOW_TEXTURE, ref_corner, window_px, peak)
     shift = refined.shift_px + whole + tgt_corner - ref_corner
     return refined.centre_px, shift, cov, refined.disagreement, peak.score, peak.significance, Status.KEPT
+
+
+def _refined(
+    ref: Field,
+    tgt: Field,
+    ref_corner: tuple[int, int],
+    tgt_corner: tuple[int, int],
+    window_px: int,
+    start_px: tuple[float, float],
+) -> Refined | None:
+    """By intensities where there are any, else by structure."""
+    if not ref.detail:
+        return refine_structure(ref, tgt, ref_corner, tgt_corner, window_px, start_px)
+    found = refine(ref, tgt, ref_corner, tgt_corner, window_px, start_px)
+    return None if found is None or np.abs(found.shift_px).max() > 1 else found
 
 
 def locate(

@@ -14,8 +14,8 @@ from georeg.files import replacing
 from georeg.fit import Role
 from georeg.models import FloatArray, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
-from georeg.placement import Placement, apply_transform
-from georeg.raster import Reader, open_raster
+from georeg.placement import Placement, apply_transform, compose
+from georeg.raster import Reader, open_pair
 from georeg.warp import sample
 
 SIDE_PX = 192
@@ -39,14 +39,20 @@ def draw_checkerboard(alignment: Alignment, path: str) -> None:
     """
     inputs = alignment.points.inputs
     pair = pair_rasters(
-        open_raster(inputs.reference, nodata=inputs.ref_nodata), open_raster(inputs.target, nodata=inputs.tgt_nodata)
+        *open_pair(
+            inputs.reference,
+            inputs.target,
+            ref_nodata=inputs.ref_nodata,
+            tgt_nodata=inputs.tgt_nodata,
+            initial=inputs.initial,
+        )
     )
-    grid = _window(pair, _centre_xy(alignment))
+    gsd = alignment.after.gsd
+    grid = _window(pair, gsd, _centre_xy(alignment))
     with Reader(pair.reference) as ref, Reader(pair.target) as tgt:
         reference = _grey(ref, pair.reference_placement(), grid, inputs.ref_bands[:1])
         before = _grey(tgt, pair.target_placement(identity()), grid, inputs.tgt_bands[:1])
         after = _grey(tgt, pair.target_placement(alignment.model), grid, inputs.tgt_bands[:1])
-    gsd = alignment.after.gsd
     captions = [
         (f"{word}: check-point RMSE {a.rmse / gsd:.2f} px", f"{a.n} points, CE90 {a.ce90 / gsd:.2f} px")
         for word, a in (("Before", alignment.before), ("After", alignment.after))
@@ -72,14 +78,17 @@ def _centre_xy(alignment: Alignment) -> FloatArray:
     return np.asarray(points.ref_xy[good[far.argmin()]])
 
 
-def _window(pair: Pair, centre_xy: FloatArray) -> GeoBox:
-    col, row = np.rint(apply_transform(~pair.grid.affine, centre_xy[None])[0]).astype(int)
+def _window(pair: Pair, gsd: float, centre_xy: FloatArray) -> GeoBox:
+    """Working pixels around a place; their size is that of the corrected target where the search had to find it."""
+    factor = gsd / pair.gsd if abs(gsd / pair.gsd - 1) > 1e-6 else 1.0
+    affine = compose(pair.grid.affine, Affine.scale(factor))
+    col, row = np.rint(apply_transform(~affine, centre_xy[None])[0]).astype(int)
     half = SIDE_PX // 2
     # kept within the reference where it is large enough
-    height, width = pair.grid.shape
+    height, width = (round(n / factor) for n in pair.grid.shape)
     col = int(np.clip(col, half, max(half, width - half)))
     row = int(np.clip(row, half, max(half, height - half)))
-    return GeoBox((SIDE_PX, SIDE_PX), pair.grid.affine @ Affine.translation(col - half, row - half), pair.grid.crs)
+    return GeoBox((SIDE_PX, SIDE_PX), compose(affine, Affine.translation(col - half, row - half)), pair.grid.crs)
 
 
 def _grey(reader: Reader, placement: Placement, grid: GeoBox, bands: tuple[int, ...]) -> FloatArray:

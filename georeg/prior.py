@@ -1,0 +1,261 @@
+"""Where the target lies, roughly: candidates from cheap to robust, until tiles confirm one.
+
+First shifts, then features for any rotation and scale, then an exhaustive search of edge orientations for other sensors.
+Overviews only propose. Whether a candidate is right is asked of tiles at finer resolution, each of which looks for itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+
+from georeg.accuracy import log10_binomial_tail
+from georeg.blocks import How
+from georeg.errors import FitError, MatchError, OverlapError
+from georeg.execution import Progress
+from georeg.fit import robust_fit
+from georeg.matching.coarse import coarse_shifts
+import georeg.matching.pose as _p
+Pose = _p.Pose
+poses_by_features = getattr(_p, "poses_by_features", lambda *a, **k: [])
+poses_by_structure = getattr(_p, "poses_by_structure", lambda *a, **k: [])
+from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
+from georeg.overlap import Pair, footprint, pair_rasters
+from georeg.placement import apply_transform, compose
+from georeg.tie_points import TiePoints
+from georeg.tiles import Overview, Tiles, overviews
+
+OVERVIEW_PX = 512
+"""The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
+FEATURES_PX = 1024
+"""Features are sought on overviews of up to this on a side."""
+CONFIRMING_POINTS = 36
+"""Windows with which a candidate is tested."""
+TOLERANCE_PX = 2.0
+"""A tile agrees with a candidate this close to the model on which most do."""
+LOG10_CONFIRMED = -4.0
+"""A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
+RIVAL_SHARE = 0.5
+"""A second candidate with this share of the first's agreeing tiles is its rival."""
+APART_PX = 6.0
+"""Candidates that tiles bring closer together than this are one."""
+LOG10_TESTS = {"shift": 4.0, "features": 2.0, "structure": 7.0}
+"""About how many independent hypotheses each search chooses from: for features only the matches that it draws from."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where the target lies, to a fraction of a window."""
+
+    model: PolynomialDisplacement
+    how: How
+    """What confirmed it, and matches from here on."""
+    level: int
+    """Reduction of the pixels on which it was tested."""
+    pair: Pair
+    """Working grid for this placement."""
+    log10_tests: float
+    """How many hypotheses it was chosen from."""
+    agreeing: int
+    """Tiles on which it agrees, after they have improved it."""
+    log10_chance: float
+    """Of as many agreeing by chance under one of the hypotheses."""
+    score: float
+    """Mean score of the tiles that agree."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether chance is ruled out."""
+        return self.log10_chance + self.log10_tests <= LOG10_CONFIRMED
+
+
+def find_prior(tiles: Tiles, progress: Progress) -> Prior:
+    """The placement that tiles confirm, or the one that comes nearest to it.
+
+    Raises
+    ------
+    OverlapError
+        A raster has no valid pixels where they may meet.
+    MatchError
+        Two placements are confirmed.
+    """
+    regions = _regions(tiles)
+    factor = _factor(regions)
+    progress("coarse", 0, 3)
+    pictures = overviews(tiles, _scaled(regions, factor), factor)
+    for overview, reader in zip(pictures, (tiles.ref, tiles.tgt), strict=True):
+        if not overview.valid.any():
+            raise OverlapError(
+                f"{reader.raster.name} has no valid pixel where the two rasters overlap in the bands chosen; check its nodata "
+                "value and mask, or give --ref-nodata / --tgt-nodata"
+            )
+    tried: list[Prior] = []
+    for k, (stage, candidates) in enumerate(_stages(tiles, regions, factor, pictures)):
+        found = [_tested(tiles, model, factor, stage) for model in candidates()]
+        tried += found
+        progress("coarse", k + 1, 3)
+        confirmed = sorted((p for p in found if p.confirmed), key=_doubt)
+        if confirmed:
+            _refuse_rival(confirmed[0], confirmed[1:], tiles)
+            break
+    progress("coarse", 3, 3)
+    return min(tried, key=_doubt)
+
+
+def _doubt(prior: Prior) -> tuple[bool, float]:
+    return not prior.confirmed, prior.log10_chance + prior.log10_tests
+
+
+Candidates = Callable[[], list[PolynomialDisplacement]]
+
+
+def _stages(
+    tiles: Tiles, regions: tuple[shapely.Geometry, shapely.Geometry], factor: int, pictures: list[Overview]
+) -> Iterator[tuple[str, Candidates]]:
+    ref, tgt = pictures
+    limit = tiles.max_shift()
+
+    def shifts() -> list[PolynomialDisplacement]:
+        found, _ = coarse_shifts(ref.image, ref.valid, tgt.image, tgt.valid)
+        # pixels of both grids are the same size and lie on one lattice: a shift maps target pixels to reference pixels
+        moves = [_model(ref, tgt, np.array([[1, 0, -x], [0, 1, -y]]), tiles.pair) for x, y in found]
+        return [identity(), *(m for m in moves if _length(m, tiles.pair) <= limit)]
+
+    def features() -> list[PolynomialDisplacement]:
+        fine = max(1, factor // 2)
+        both = overviews(tiles, _scaled(regions, fine), fine) if fine < factor else [ref, tgt]
+        return _models(both, poses_by_features(both[0].image, both[0].valid, both[1].image, both[1].valid))
+
+    def structure() -> list[PolynomialDisplacement]:
+        return _models([ref, tgt], poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid))
+
+    def _models(both: list[Overview], poses: list[Pose]) -> list[PolynomialDisplacement]:
+        models = [_model(both[0], both[1], pose.matrix, tiles.pair) for pose in poses]
+        return [m for m in models if _length(m, tiles.pair) <= limit]
+
+    yield "shift", shifts
+    yield "features", features
+    yield "structure", structure
+
+
+def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str) -> Prior:
+    """The candidate as tiles improve it, at one level and with one matcher after the other until it is confirmed."""
+    matcher = tiles.options.matcher
+    hows: tuple[How, ...] = ("phase", "structure") if matcher == "auto" else ("structure" if matcher == "structure" else "phase",)
+    pair = tiles.pair if stage == "shift" else pair_rasters(tiles.pair.reference, tiles.pair.target, model)
+    fine = max(1, factor // (4 if stage == "shift" else 2))
+    best: Prior | None = None
+    for how in hows:
+        for level in (2 * fine, fine):
+            prior = _test(replace(tiles, pair=pair), model, level, how, stage)
+            if best is None or _doubt(prior) < _doubt(best):
+                best = prior
+            if prior.confirmed:
+                return best
+    assert best is not None
+    return best
+
+
+def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, stage: str) -> Prior:
+    points = tiles.match(model, level, CONFIRMING_POINTS, how, rough=True)
+    kept = points.subset(points.kept)
+    kinds = (Translation,) if stage == "shift" else (Affine, Translation)
+    untold = Prior(model, how, level, tiles.pair, LOG10_TESTS[stage], 0, 0.0, 0.0)
+    for kind in kinds:
+        better = improved(kept, model, kind)
+        if better is not None:
+            agrees = np.hypot(*(kept.ref_xy - better(kept.tgt_xy)).T) <= TOLERANCE_PX * kept.gsd
+            share = math.pi * TOLERANCE_PX**2 / (2 * kept.search_px + 1) ** 2
+            n, k = (int(m) - kind.n_terms() for m in (len(kept), agrees.sum()))
+            chance = log10_binomial_tail(k, n, share)
+            score = float(kept.score[agrees].mean()) if agrees.any() else 0.0
+            return replace(untold, model=better, agreeing=int(agrees.sum()), log10_chance=chance, score=score)
+    return untold
+
+
+def improved(
+    kept: TiePoints, prior: PolynomialDisplacement, kind: type[PolynomialDisplacement]
+) -> PolynomialDisplacement | None:
+    """``prior`` and, after it, the correction on which tie points agree; None where too few do to say."""
+    placed = replace(kept, tgt_xy=prior(kept.tgt_xy))
+    try:
+        after, inlier, _ = robust_fit(placed, kind, seed=0)
+    except FitError:
+        return None
+    if inlier.sum() < max(4 * kind.n_terms(), len(kept) / 3):
+        return None
+    assert after.affine is not None and prior.affine is not None
+    return from_transform(compose(after.affine, prior.affine), kept.tgt_xy.mean(axis=0), float(np.ptp(kept.tgt_xy)))
+
+
+def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
+    level_px = best.pair.gsd
+    xy = shapely.get_coordinates(footprint(best.pair.target_placement(identity())))
+    for other in others:
+        apart = np.hypot(*(best.model(xy) - other.model(xy)).T)
+        if other.agreeing >= RIVAL_SHARE * best.agreeing and np.median(apart) > APART_PX * level_px:
+            raise MatchError(
+                f"refused as ambiguous: {best.agreeing} tiles agree on one placement of {tiles.pair.target.name} and "
+                f"{other.agreeing} on another, {np.median(apart) / level_px:.0f} px away; if the ground repeats, place the target "
+                "better first and limit the search with --max-shift-m; if something is printed in both rasters, set it to nodata"
+            )
+
+
+def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
+    """Where each raster may show ground of the other, in pixels of the working grid.
+
+    A georeferenced target is sought no farther from where it says it is than the smaller raster is long.
+    """
+    grid = tiles.pair.grid
+    both = (tiles.pair.reference_placement(), tiles.pair.target_placement(identity()))
+    ref, tgt = (shapely.transform(footprint(p), lambda xy: apply_transform(~grid.affine, xy)) for p in both)
+    if getattr(tiles.pair.target, "placed", "geotransform") in ("center", "none"):
+        return ref, tgt
+    reach = min(_longer_side(ref), _longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
+    found = tuple(
+        shapely.intersection(one, shapely.box(*shapely.buffer(shapely.box(*other.bounds), reach, join_style="mitre").bounds))
+        for one, other in ((ref, tgt), (tgt, ref))
+    )
+    if any(region.is_empty for region in found):
+        gap = shapely.distance(ref, tgt) * tiles.pair.gsd
+        raise OverlapError(
+            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:.6g} map units apart"
+        )
+    return found
+
+
+def _factor(regions: tuple[shapely.Geometry, shapely.Geometry]) -> int:
+    """Power of two by which the regions are reduced to `OVERVIEW_PX`."""
+    smaller, larger = sorted(_longer_side(region) for region in regions)
+    return 1 << max(0, math.ceil(math.log2(max(smaller / OVERVIEW_PX, larger / (2 * OVERVIEW_PX), 1))))
+
+
+def _longer_side(region: shapely.Geometry) -> float:
+    left, top, right, bottom = region.bounds
+    return float(max(right - left, bottom - top))
+
+
+def _scaled(
+    regions: tuple[shapely.Geometry, shapely.Geometry], factor: int
+) -> tuple[shapely.Geometry, shapely.Geometry]:
+    ref, tgt = (shapely.transform(region, lambda px: px / factor) for region in regions)
+    return ref, tgt
+
+
+def _model(ref: Overview, tgt: Overview, matrix: FloatArray, pair: Pair) -> PolynomialDisplacement:
+    """The correction that lays pixels of the target's overview on those of the reference's by a (2, 3) matrix."""
+    (a, b, c), (d, e, f) = matrix
+    placed = compose(compose(ref.grid.affine, type(ref.grid.affine)(a, b, c, d, e, f)), ~tgt.grid.affine)
+    height, width = tgt.grid.shape
+    middle = apply_transform(tgt.grid.affine, np.array([[width / 2, height / 2]]))[0]
+    return from_transform(placed, middle, max(height, width) * pair.gsd)
+
+
+def _length(model: PolynomialDisplacement, pair: Pair) -> float:
+    """Displacement of the middle of the target, map units."""
+    middle = np.array(footprint(pair.target_placement(identity())).centroid.coords)
+    return float(np.hypot(*model.displacement(middle)[0]))

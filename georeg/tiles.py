@@ -1,0 +1,186 @@
+"""Passes over a pair: windows on a lattice, matched block by block at one level of resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from georeg.blocks import Block, How, Looks, Measured, blocks_of, halo_px, informative, least_significance, match_block
+from georeg.execution import Progress, run_ordered, silent
+from georeg.matching.preprocess import preprocess
+from georeg.matching.windows import concatenated, trusted_covariance
+from georeg.models import PolynomialDisplacement, identity
+from georeg.options import MatchOptions
+from georeg.overlap import Pair, nodes
+from georeg.placement import Placement, compose
+from georeg.raster import Reader
+from georeg.tie_points import Inputs, Status, TiePoints
+from georeg.warp import sample
+
+WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
+"""Window sides to choose from, the largest first, and how many half-overlapping ones must fit: small ones lock on noise."""
+STRUCTURE_WINDOWS_PX = {160: 120, 128: 60, 96: 30, 64: 0}
+"""The same where structure is matched, which needs more ground."""
+CONTROLS = 150
+"""About at how many places windows that do not correspond are matched to learn what chance gives."""
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Two open rasters on their working grid."""
+
+    pair: Pair
+    ref: Reader
+    tgt: Reader
+    names: Inputs
+    options: MatchOptions
+    executor: Executor
+
+    def match(
+        self,
+        prior: PolynomialDisplacement,
+        factor: int,
+        n_points: int,
+        how: How,
+        *,
+        window_px: int | None = None,
+        spacing_px: float | None = None,
+        rough: bool = False,
+        progress: Progress = silent,
+    ) -> TiePoints:
+        """Match about ``n_points`` windows through ``prior`` on pixels ``factor`` times the working grid's.
+
+        ``rough`` does it quickly, which is enough to tell where windows are to a fraction of a pixel.
+        """
+        level = self.pair.level(factor)
+        overlap = self.pair.overlap_px(prior, level)
+        window_px = window_px or self.options.window_px or suited_window_px(overlap.area, how)
+        spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / 2)
+        centres = nodes(overlap, spacing, window_px)
+        measured: list[Measured] = []
+        done = 0
+        for block in self._run(level, prior, centres, window_px, min(window_px, int(spacing)) // 4, how, rough):
+            measured.append(block)
+            done += len(block.ref_xy)
+            progress("match", min(done, len(centres)), len(centres))
+        return self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
+
+    def sides(
+        self, model: PolynomialDisplacement
+    ) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
+        """Reference and target, where each lies once ``model`` corrects the target, and how they are looked at."""
+        ref, tgt = (
+            Looks(bands, self.options.preprocess, self.options.combine)
+            for bands in (self.names.ref_bands, self.names.tgt_bands)
+        )
+        return (
+            (self.ref, self.pair.reference_placement(), ref),
+            (self.tgt, self.pair.target_placement(model), tgt),
+        )
+
+    def max_shift(self) -> float:
+        """Largest displacement to accept, map units."""
+        limit_m = self.options.max_shift_m
+        return math.inf if limit_m is None else limit_m / self.pair.crs.axis_info[0].unit_conversion_factor
+
+    def _run(
+        self,
+        level: GeoBox,
+        prior: PolynomialDisplacement,
+        centres: NDArray[np.intp],
+        window_px: int,
+        wander_px: int,
+        how: How,
+        rough: bool,
+    ) -> Iterator[Measured]:
+        (ref, ref_place, ref_look), (tgt, tgt_place, tgt_look) = self.sides(prior)
+        halo = halo_px(window_px, wander_px)
+        every = max(1, len(centres) // CONTROLS)
+        template = Block(
+            ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, centres, np.zeros(0, np.intp), window_px,
+            wander_px, rough, how,
+        )  # fmt: skip
+        tasks = (
+            replace(
+                template,
+                grid=window(level, tuple(chosen.min(axis=0) - halo), tuple(chosen.max(axis=0) + halo)),
+                centre_px=chosen - (chosen.min(axis=0) - halo),
+                control=np.flatnonzero(np.arange(len(chosen)) % every == 0),
+            )
+            for chosen in blocks_of(centres)
+        )
+        return run_ordered(match_block, tasks, self.executor)
+
+    def _collect(self, measured: list[Measured], window_px: int, gsd: float) -> TiePoints:
+        matches = concatenated([m.matches for m in measured])
+        control = np.concatenate([np.zeros(0), *(m.control_significance for m in measured)])
+        n_controls = sum(m.n_controls for m in measured)
+        least = least_significance(control, n_controls, self.options.false_match_rate)
+        status = matches.status.copy()
+        status[(status == Status.KEPT) & ~(matches.significance >= least)] = Status.WEAK_PEAK
+        cov_px = trusted_covariance(replace(matches, status=status))
+        linear = measured[0].linear if measured else np.eye(2)
+        ref_xy, tgt_xy = (
+            np.concatenate([np.zeros((0, 2)), *(getattr(m, side) for m in measured)]) for side in ("ref_xy", "tgt_xy")
+        )
+        kept = status == Status.KEPT
+        if kept.any() and np.median(np.hypot(*(ref_xy - tgt_xy)[kept].T)) > self.max_shift():
+            status[kept] = Status.OUT_OF_RANGE  # all of them: cutting at the limit would leave a tail that is no sample
+        return TiePoints(
+            ref_xy=ref_xy,
+            tgt_xy=tgt_xy,
+            cov=linear @ cov_px @ linear.T,
+            score=matches.score,
+            status=status,
+            inputs=self.names,
+            crs=self.pair.crs.to_wkt(),
+            gsd=gsd,
+            window_px=window_px,
+            search_px=window_px / 4,
+            chance=(float((control >= least).sum()) + 1) / (n_controls + 1),
+        )
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A raster at low resolution, as the tiles see it: with the same bands and the same preprocessing."""
+
+    image: NDArray[np.float32]
+    """(bands, height, width)"""
+    valid: NDArray[np.bool_]
+    """(height, width)"""
+    grid: GeoBox
+
+
+def overviews(tiles: Tiles, regions_px: tuple[shapely.Geometry, shapely.Geometry], factor: int) -> list[Overview]:
+    """Reference and uncorrected target in their regions, given and sampled on `Pair.level` of ``factor``."""
+    level = tiles.pair.level(factor)
+    found = []
+    for (reader, place, look), region in zip(tiles.sides(identity()), regions_px, strict=True):
+        left, top, right, bottom = region.bounds
+        grid = window(level, (left, top), (right, bottom))
+        patch = sample(reader, place, grid, look.bands, overviews=True)
+        valid = informative(patch)
+        image = preprocess(patch.data, valid, how=look.preprocess, combine=look.combine)
+        found.append(Overview(image, valid, grid))
+    return found
+
+
+def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, float]) -> GeoBox:
+    """The part of a level between two corners (column, row); may reach outside."""
+    left, top = math.floor(low_px[0]), math.floor(low_px[1])
+    width, height = max(1, math.ceil(high_px[0]) - left), max(1, math.ceil(high_px[1]) - top)
+    return GeoBox((height, width), compose(level.affine, level.affine.translation(left, top)), level.crs)
+
+
+def suited_window_px(area_px: float, how: How) -> int:
+    """Side of the windows of which enough fit in an overlap."""
+    sides = STRUCTURE_WINDOWS_PX if how == "structure" else WINDOWS_PX
+    return next(side for side, enough in sides.items() if area_px / (side / 2) ** 2 >= enough)
