@@ -301,7 +301,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--section", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="default: all")
     parser.add_argument("--quick", action="store_true", help="a few trials of each section")
-    parser.add_argument("--trials", type=int, help="of each section, instead of its own number")
+    parser.add_argument("--trials", type=int, help="of each section; of stored pairs, evenly thinned out")
     parser.add_argument("--start", type=int, default=0, help="number of the first trial")
     parser.add_argument("--trial", type=int, help="run this one alone, and print everything about it")
     parser.add_argument("--keep", type=Path, help="with --trial: folder in which its files are left")

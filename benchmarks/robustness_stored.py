@@ -60,12 +60,13 @@ def cfog(number: int) -> Trial:
     """The authors' check points, which are good to 2 px."""
     name, ref, tgt, points = _CFOG[number]
     folder = data_folder() / "cfog-multimodal"
-    px = np.loadtxt(folder / points) - 0.5  # first centre (1, 1)
+    px = np.split(np.loadtxt(folder / points) - 0.5, 2, axis=1)  # first centre (1, 1)
+    ref_px, tgt_px = reversed(px) if points.startswith(_LIDAR) else px  # "LiDAR to visible": the target's columns first
     return Trial(
         folder / ref,
         folder / tgt,
-        px[:, 2:],
-        px[:, :2],
+        tgt_px,
+        ref_px,
         {"pair": name},
         solved_px=3.0,
         matching=_DENSE if name.endswith("georeferenced") else MatchOptions(),

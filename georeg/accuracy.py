@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from georeg.errors import VerificationError
-from georeg.fit import CHECKING_PX, Fit, Role
+from georeg.fit import Fit, Role
 from georeg.models import FloatArray
 
 MAX_LOG10_CHANCE = -6.0
@@ -105,16 +105,19 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     points = fitted.points
     check = ~np.isnan(fitted.withheld_xy).any(axis=1)
     residual = fitted.withheld_xy[check]
-    tolerance_px = min(max(1.0, 4 * fitted.sigma_px), MAX_TOLERANCE_PX)
+    own2 = np.trace(points.cov[check], axis1=1, axis2=2) / (2 * points.gsd**2)
+    typical_px = math.sqrt(fitted.sigma_px**2 + (float(np.median(own2)) if check.any() else 0.0))
+    tolerance_px = min(max(1.0, 4 * typical_px), MAX_TOLERANCE_PX)
     agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
     area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
     n, k = len(residual), int(agreeing.sum())
-    log10_chance = min(0.0, points.log10_tests + log10_binomial_tail(k, n, min(area_share, 1.0)))
+    evidence = (math.floor(points.independent * k), math.ceil(points.independent * n))
+    log10_chance = min(0.0, points.log10_tests + log10_binomial_tail(*evidence, min(area_share, 1.0)))
     verification = Verification(tolerance_px, n, k, log10_chance)
     missed = [
         text
         for failed, text in (
-            (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} that are known to {CHECKING_PX:g} px are needed"),
+            (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} are needed"),
             (k < MIN_AGREEING * n, f"{MIN_AGREEING:.0%} of them are needed"),
             (
                 log10_chance > MAX_LOG10_CHANCE,

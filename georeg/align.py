@@ -90,8 +90,7 @@ class Alignment:
             One of the two rasters is no longer where it was.
         """
         inputs = self.points.inputs
-        reference = open_raster(inputs.reference)
-        target = open_raster(inputs.target, initial=inputs.initial, reference=reference)
+        reference, target = open_pair(inputs.reference, inputs.target, initial=inputs.initial)
         xy = Placement(target, self.crs, self.model).to_xy(np.asarray(tgt_px, float).reshape(-1, 2))
         return Placement(reference, self.crs, identity()).to_px(xy)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from georeg.matching.channels import prepare_structure
+from georeg.matching.channels import LOCAL_PX, prepare_structure
 from georeg.matching.features import Detector, match_features
 from georeg.matching.fields import Field, prepare
 from georeg.matching.preprocess import Combine, Preprocess, preprocess
@@ -86,9 +86,10 @@ def blocks_of(centre_px: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     return [part for part in np.split(centre_px[order], edges) if len(part)]
 
 
-def halo_px(window_px: int, wander_px: int) -> int:
+def halo_px(window_px: int, wander_px: int, how: How) -> int:
     """Pixels to read around the centre of a window."""
-    return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + 1
+    context = math.ceil(3 * LOCAL_PX) if how == "structure" else 0
+    return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + context + 1
 
 
 def match_block(block: Block) -> Measured:

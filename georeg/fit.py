@@ -36,6 +36,8 @@ RELEVANT_PX = 0.01
 """A gain below this in the withheld error is not worth a richer model, working pixels."""
 CHECKING_PX = 0.5
 """A direction known worse than this counts little, and a tie point with one does not check, working pixels."""
+CHECKING_SIGMAS = 3.0
+"""Unless half of the tie points are known that badly in their best direction, but for this factor: then it is no edge."""
 MAX_MODEL_SIGMA_PX = 0.5
 """A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
 _HYPOTHESES = 500
@@ -111,8 +113,9 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
-    precise = points.kept & (_axes_px(points)[0][:, 0] <= CHECKING_PX**2)
-    few = precise.sum() < FEW_POINTS
+    own, _ = _axes_px(points)
+    precise = points.kept & (own[:, 0] <= _checking2(own[points.kept]))
+    few = precise.sum() * points.independent < FEW_POINTS
     check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
     kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
@@ -154,7 +157,9 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
         return np.zeros(0, np.intp)
     low, extent = kept.min(axis=0), np.ptp(kept, axis=0)
     spacing = np.sqrt(extent.prod() / len(kept)) if extent.all() else extent.max() / len(kept)
-    side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing)) or 1.0
+    # windows that overlap by more than half share their errors: they belong in one block
+    alike = points.window_px * points.gsd * (points.independent < 1)
+    side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing), 0.75 * alike) or 1.0
     cell = np.floor((xy - low) / side).astype(np.intp)
     _, number = np.unique(cell, axis=0, return_inverse=True)
     return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
@@ -177,13 +182,18 @@ def _precision(own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
 
     What lies along edges errs together: all directions known worse than `CHECKING_PX` count as one tie point.
     """
-    variance = (own + excess) * np.where(own > CHECKING_PX**2, len(own), 1)
+    variance = (own + excess) * np.where(own > _checking2(own), len(own), 1)
     return np.asarray((axes.swapaxes(1, 2) / variance[:, None, :]) @ axes)
 
 
 def _known(own: FloatArray) -> FloatArray:
     """(N, 2): 1 along axes known to `CHECKING_PX`, next to nothing along others."""
-    return np.where(own <= CHECKING_PX**2, 1.0, 1e-6)
+    return np.where(own <= _checking2(own), 1.0, 1e-6)
+
+
+def _checking2(own: FloatArray) -> float:
+    """Largest variance, px², of a direction that counts; see `CHECKING_PX`."""
+    return max(CHECKING_PX**2, CHECKING_SIGMAS**2 * float(np.median(own[:, 1]))) if len(own) else CHECKING_PX**2
 
 
 def _least(model: type[PolynomialDisplacement]) -> int:
@@ -340,7 +350,7 @@ def _refuse_unheld(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: 
     own, axes = _axes_px(points)
     deviation_px = float(np.median(fitted.deviation(points.tgt_xy, _precision(own, axes, sigma_px**2))))
     if deviation_px > MAX_MODEL_SIGMA_PX:
-        edges = int((own[:, 0] > CHECKING_PX**2).sum())
+        edges = int((own[:, 0] > _checking2(own)).sum())
         raise FitError(
             f"refused: {len(points)} tie points hold the {fitted.kind} model only to {deviation_px:.2g} px in one direction, "
             f"{MAX_MODEL_SIGMA_PX:g} px is needed; {edges} of them are known in one direction alone, as along straight edges: "
@@ -368,6 +378,8 @@ def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: f
             for s in (first, rest)
         ]
         apart = float(np.hypot(*(moves[0] - moves[1])))
+        if apart < 2 * near_px:  # no second group but the tail of the first: relief, or a model too simple
+            return
         of = "displacement" if fitted.degree == 0 else f"displacement after the {fitted.kind} model"
         raise FitError(
             f"refused as ambiguous: {int(first.sum())} tie points agree on one {of}, near ({moves[0][0]:+.2f}, "

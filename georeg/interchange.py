@@ -17,7 +17,7 @@ from georeg.tie_points import Inputs, Status, TiePoints
 
 Value = TypeVar("Value")
 
-_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap")
+_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap", "independent")
 
 
 def points_to_dict(points: TiePoints) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,12 +151,9 @@ def _grid(places: list[Placement], outline: shapely.Geometry, ref_gsd: float, tg
     return GeoBox((height, width), compose(base, Affine.translation(int(low[0]), int(low[1]))), crs.to_wkt())
 
 
-def nodes(overlap_px: shapely.Geometry, spacing_px: float, window_px: int) -> NDArray[np.intp]:
-    """Window centres (N, 2) (column, row) on a regular lattice, at least half a window inside the overlap's outline.
-
-    Where the overlap is too narrow for that, windows may reach over its outline by half.
-    """
-    for margin in (window_px / 2, window_px / 4):
+def nodes(overlap_px: shapely.Geometry, spacing_px: float, margins_px: Sequence[float]) -> NDArray[np.intp]:
+    """Window centres (N, 2) (column, row) on a regular lattice, inside the overlap's outline by the first margin that fits."""
+    for margin in margins_px:
         area = shapely.buffer(overlap_px, -margin)
         if area.is_empty:
             continue

@@ -23,6 +23,7 @@ import georeg.matching.pose as _p
 Pose = _p.Pose
 poses_by_features = getattr(_p, "poses_by_features", lambda *a, **k: [])
 poses_by_structure = getattr(_p, "poses_by_structure", lambda *a, **k: [])
+from georeg.options import MatcherKind
 from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
 from georeg.overlap import Pair, footprint, pair_rasters
 from georeg.placement import apply_transform, compose
@@ -43,7 +44,9 @@ RIVAL_SHARE = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
 APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
-LOG10_TESTS = {"shift": 4.0, "features": 2.0, "structure": 7.0}
+LIKELY_SHIFTS = 2
+"""None, and the likeliest shift of the overviews, are tested with every matcher."""
+LOG10_TESTS = {"none": 0.0, "shift": 4.0, "features": 2.0, "structure": 7.0}
 """About how many independent hypotheses each search chooses from: for features only the matches that it draws from."""
 
 
@@ -95,7 +98,7 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
             )
     tried: list[Prior] = []
     for k, (stage, candidates) in enumerate(_stages(tiles, regions, factor, pictures)):
-        found = [_tested(tiles, model, factor, stage) for model in candidates()]
+        found = [_tested(tiles, model, factor, stage, _hows(tiles.options.matcher, stage, n)) for n, model in enumerate(candidates())]
         tried += found
         progress("coarse", k + 1, 3)
         confirmed = sorted((p for p in found if p.confirmed), key=_doubt)
@@ -142,10 +145,15 @@ def _stages(
     yield "structure", structure
 
 
-def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str) -> Prior:
+def _hows(matcher: MatcherKind, stage: str, n: int) -> tuple[How, ...]:
+    """With which matchers to test the candidate number ``n`` of a stage: later shifts are only there to be rivals."""
+    if matcher == "auto":
+        return ("phase",) if stage == "shift" and n >= LIKELY_SHIFTS else ("phase", "structure")
+    return ("structure",) if matcher == "structure" else ("phase",)
+
+
+def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str, hows: tuple[How, ...]) -> Prior:
     """The candidate as tiles improve it, at one level and with one matcher after the other until it is confirmed."""
-    matcher = tiles.options.matcher
-    hows: tuple[How, ...] = ("phase", "structure") if matcher == "auto" else ("structure" if matcher == "structure" else "phase",)
     pair = tiles.pair if stage == "shift" else pair_rasters(tiles.pair.reference, tiles.pair.target, model)
     fine = max(1, factor // (4 if stage == "shift" else 2))
     best: Prior | None = None
@@ -164,13 +172,14 @@ def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, sta
     points = tiles.match(model, level, CONFIRMING_POINTS, how, rough=True)
     kept = points.subset(points.kept)
     kinds = (Translation,) if stage == "shift" else (Affine, Translation)
-    untold = Prior(model, how, level, tiles.pair, LOG10_TESTS[stage], 0, 0.0, 0.0)
+    tests = LOG10_TESTS[stage if model.coefficients.any() else "none"]
+    untold = Prior(model, how, level, tiles.pair, tests, 0, 0.0, 0.0)
     for kind in kinds:
         better = improved(kept, model, kind)
         if better is not None:
             agrees = np.hypot(*(kept.ref_xy - better(kept.tgt_xy)).T) <= TOLERANCE_PX * kept.gsd
             share = math.pi * TOLERANCE_PX**2 / (2 * kept.search_px + 1) ** 2
-            n, k = (int(m) - kind.n_terms() for m in (len(kept), agrees.sum()))
+            n, k = (int(m * points.independent) - kind.n_terms() for m in (len(kept), agrees.sum()))
             chance = log10_binomial_tail(k, n, share)
             score = float(kept.score[agrees].mean()) if agrees.any() else 0.0
             return replace(untold, model=better, agreeing=int(agrees.sum()), log10_chance=chance, score=score)

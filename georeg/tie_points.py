@@ -81,6 +81,8 @@ class TiePoints:
     """About how many placements they were sought at, of which this was the best."""
     overlap: float = 1.0
     """Share of the smaller raster that lies on the other there."""
+    independent: float = 1.0
+    """Share of the tie points that counts as evidence, where windows overlap by more than half."""
 
     def __post_init__(self) -> None:
         n = len(self.ref_xy)

@@ -26,8 +26,8 @@ from georeg.warp import sample
 
 WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
 """Window sides to choose from, the largest first, and how many half-overlapping ones must fit: small ones lock on noise."""
-STRUCTURE_WINDOWS_PX = {160: 120, 128: 60, 96: 30, 64: 0}
-"""The same where structure is matched, which needs more ground."""
+STRUCTURE_WINDOWS_PX = (160, 128, 96, 64)
+"""The same where structure is matched, which needs more ground: the largest that is no longer than half the overlap."""
 CONTROLS = 150
 """About at how many places windows that do not correspond are matched to learn what chance gives."""
 
@@ -62,15 +62,18 @@ class Tiles:
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
         window_px = window_px or self.options.window_px or suited_window_px(overlap.area, how)
-        spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / 2)
-        centres = nodes(overlap, spacing, window_px)
+        spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / (4 if how == "structure" else 2))
+        # large windows may reach over the outline by half: else they would leave the corners out
+        margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
+        centres = nodes(overlap, spacing, margins)
         measured: list[Measured] = []
         done = 0
         for block in self._run(level, prior, centres, window_px, min(window_px, int(spacing)) // 4, how, rough):
             measured.append(block)
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
-        return self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
+        points = self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
+        return replace(points, independent=min(1.0, (2 * spacing / window_px) ** 2))
 
     def sides(
         self, model: PolynomialDisplacement
@@ -101,7 +104,7 @@ class Tiles:
         rough: bool,
     ) -> Iterator[Measured]:
         (ref, ref_place, ref_look), (tgt, tgt_place, tgt_look) = self.sides(prior)
-        halo = halo_px(window_px, wander_px)
+        halo = halo_px(window_px, wander_px, how)
         every = max(1, len(centres) // CONTROLS)
         template = Block(
             ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, centres, np.zeros(0, np.intp), window_px,
@@ -182,5 +185,6 @@ def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, flo
 
 def suited_window_px(area_px: float, how: How) -> int:
     """Side of the windows of which enough fit in an overlap."""
-    sides = STRUCTURE_WINDOWS_PX if how == "structure" else WINDOWS_PX
-    return next(side for side, enough in sides.items() if area_px / (side / 2) ** 2 >= enough)
+    if how == "structure":
+        return next((side for side in STRUCTURE_WINDOWS_PX if side <= math.sqrt(area_px) / 2), STRUCTURE_WINDOWS_PX[-1])
+    return next(side for side, enough in WINDOWS_PX.items() if area_px / (side / 2) ** 2 >= enough)

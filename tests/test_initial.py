@@ -484,7 +484,11 @@ def test_a_plain_pair_is_resampled_into_a_picture_without_crs(photo, tmp_path, n
     image = np.stack([relief(seen)] * min(bands, 3) + [np.full(TURNED_SHAPE, 255)] * (bands == 4))
     scan = save(tmp_path / "scan.png", np.rint(image * (200 if dtype == "uint16" else 1)).astype(dtype))
     out = tmp_path / name
-    assert georeg.apply(aligned(photo, scan, PLAIN_TURNED), out) == "resampled"
+    alignment = aligned(photo, scan, PLAIN_TURNED)
+    again = georeg.Alignment.from_json(alignment.to_json())
+    assert again == alignment
+    assert again.crs == PIXELS
+    assert georeg.apply(again, out) == "resampled"
     data, _, (crs, transform, _) = read(out)
     assert crs is None
     assert transform.is_identity

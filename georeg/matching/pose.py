@@ -33,25 +33,31 @@ Pyramid = list[Image]  # of (height, width, 3): cosine and sine of the doubled a
 
 MIN_OVERLAP = 0.25
 """Least share of the edges of the image with fewer that must overlap."""
-START_PX = 60.0
-"""Side, roughly, of the smaller image where everything is tried."""
-LEAN = 0.25
+START_PX = 72.0
+"""Side, roughly, of the smaller image where everything is tried. With fewer px maps are lost; the cost of a search grows
+with the fourth power."""
+LEAN = 0.5
 """How much that gives way where the larger image is much larger: 0 not at all, 1 entirely."""
 LARGEST = 5.0
 """How many times that the larger image may be, however small the other."""
-TURN_DEG, ZOOM = 6.0, 1.1
+TURN_DEG, ZOOM = 5.0, 1.09
 """Steps of rotation and scale where everything is tried; half a step moves a corner by about 2 px there."""
-FINER = ((2.0, 48), (4.0, 12), (7.0, 5))
+FINER = ((2.0, 48), (4.0, 12), (6.0, 5))
 """How much finer each next look is, and how many candidates it takes."""
 FLAT_PX = 6.0
 """Deviation of the Gaussian within which the field's mean is removed and its strength made even: else the one direction
 of a street grid agrees with itself everywhere, and a few strong edges outvote all others."""
 
 MAX_KEYPOINTS = 3000
+"""Most of an image, the strongest."""
 RATIO = 0.85
+"""Greatest distance of a pair as a share of that to the next best: generous, for the geometry decides."""
 MAX_PAIRS = 600
+"""Most that vote, the clearest."""
 MAX_PROPOSALS = 5000
+"""Most similarities voted on."""
 MIN_INLIERS = 6
+"""Fewest pairs, and fewest places, that make a pose."""
 TOLERANCE = 0.01
 """Distance within which a pair agrees with a similarity, as a share of the reference's diagonal."""
 
@@ -219,9 +225,13 @@ class _Limits:
     turn: float  # rad
     scale: tuple[float, float]
 
+    def nearest(self, turn: float) -> float:
+        wrapped = (turn + math.pi) % (2 * math.pi) - math.pi
+        return min(max(wrapped, -self.turn), self.turn)
+
     def hold(self, turn: float, scale: float, slack: float = 1e-9) -> bool:
-        wrapped = abs((turn + math.pi) % (2 * math.pi) - math.pi)
-        return wrapped <= self.turn + slack and self.scale[0] * (1 - 1e-9) <= scale <= self.scale[1] * (1 + 1e-9)
+        near = abs(math.remainder(turn - self.nearest(turn), 2 * math.pi)) <= slack
+        return near and self.scale[0] * (1 - 1e-9) <= scale <= self.scale[1] * (1 + 1e-9)
 
 
 def poses_by_structure(
@@ -386,8 +396,7 @@ def _everywhere(ref: Pyramid, tgt: Pyramid, limits: _Limits) -> list[_Guess]:
         key = (px, (full[0], full[1]))
         if key not in prepared:
             prepared[key] = _spectra(_placed(ref, np.array([[1 / px, 0, 0], [0, 1 / px, 0]]), shape), key[1])
-        found = list(_at_scale(prepared[key], tgt, float(scale), px, side, key[1], spare, limits))
-        guesses += found
+        guesses += _at_scale(prepared[key], tgt, float(scale), px, side, key[1], spare, limits)
     return guesses
 
 
@@ -429,7 +438,7 @@ def _at_scale(
                 surface[max(row - 2, 0) : row + 3, max(col - 2, 0) : col + 3] = 0
     chance = math.sqrt(power / count) if count else 1.0
     for score, turn, at in found:
-        yield _Guess(score / chance, turn, scale, at, chance)
+        yield _Guess(score / chance, limits.nearest(turn), scale, at, chance)
 
 
 def _blockwise_max(array: Image) -> Image:
