@@ -18,17 +18,17 @@ from georeg.blocks import How
 from georeg.errors import FitError, MatchError, OverlapError
 from georeg.execution import Progress
 from georeg.fit import robust_fit
-from georeg.matching.coarse import coarse_shifts
+from georeg.matching.coarse import Rival, coarse_shifts, strongest_rival
 import georeg.matching.pose as _p
 Pose = _p.Pose
 poses_by_features = getattr(_p, "poses_by_features", lambda *a, **k: [])
 poses_by_structure = getattr(_p, "poses_by_structure", lambda *a, **k: [])
 from georeg.options import MatcherKind
 from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
-from georeg.overlap import Pair, footprint, pair_rasters
+from georeg.overlap import Pair, footprint, nodes, pair_rasters
 from georeg.placement import apply_transform, compose
 from georeg.tie_points import TiePoints
-from georeg.tiles import Overview, Tiles, overviews
+from georeg.tiles import Overview, Tiles, overview, overviews, window
 
 OVERVIEW_PX = 512
 """The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
@@ -40,8 +40,18 @@ TOLERANCE_PX = 2.0
 """A tile agrees with a candidate this close to the model on which most do."""
 LOG10_CONFIRMED = -4.0
 """A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
-RIVAL_SHARE = 0.5
+RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
+RIVAL_SHARE = 0.35
+"""And so is a second shift with this share of the correlation at none."""
+RIVAL_SIGMAS = 8.0
+"""If its correlation exceeds that of chance by so many standard deviations."""
+RIVAL_PATCH_PX = 384
+"""Side of the patches at full resolution in which a rival is sought, up to half as far away."""
+RIVAL_PATCHES = 2
+"""About how many of them."""
+RIVAL_LEVELS = (1, 4)
+"""Reductions at which one is sought: a pattern of single pixels hides the ground on the finest, and vanishes on others."""
 APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
 LIKELY_SHIFTS = 2
@@ -206,12 +216,44 @@ def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
     xy = shapely.get_coordinates(footprint(best.pair.target_placement(identity())))
     for other in others:
         apart = np.hypot(*(best.model(xy) - other.model(xy)).T)
-        if other.agreeing >= RIVAL_SHARE * best.agreeing and np.median(apart) > APART_PX * level_px:
+        if other.agreeing >= RIVAL_TILES * best.agreeing and np.median(apart) > APART_PX * level_px:
             raise MatchError(
                 f"refused as ambiguous: {best.agreeing} tiles agree on one placement of {tiles.pair.target.name} and "
                 f"{other.agreeing} on another, {np.median(apart) / level_px:.0f} px away; if the ground repeats, place the target "
                 "better first and limit the search with --max-shift-m; if something is printed in both rasters, set it to nodata"
             )
+
+
+def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
+    """Raise where both rasters, so aligned, agree at another shift as well, and the ground does not repeat there.
+
+    Raises
+    ------
+    MatchError
+        They do: something is printed in both rasters, or the ground is where that is not.
+    """
+    for factor in RIVAL_LEVELS:
+        rival = _strongest_rival(tiles, prior, factor)
+        if rival is not None and rival.share >= RIVAL_SHARE and rival.sigmas >= RIVAL_SIGMAS:
+            apart_px = factor * float(np.hypot(*rival.shift_px))
+            raise MatchError(
+                f"refused as ambiguous: {tiles.pair.reference.name} and {tiles.pair.target.name} agree at another place too, "
+                f"{apart_px:.0f} px away and {rival.share:.0%} as well; if something is printed in both, such as clouds, a "
+                "watermark or a pattern of the sensor, set it to nodata, or try other bands"
+            )
+
+
+def _strongest_rival(tiles: Tiles, prior: PolynomialDisplacement, factor: int) -> Rival | None:
+    level = tiles.pair.level(factor)
+    overlap = tiles.pair.overlap_px(prior, level)
+    half = int(min(_longer_side(overlap), RIVAL_PATCH_PX)) // 2
+    centres = nodes(overlap, max(math.sqrt(overlap.area / RIVAL_PATCHES), 2 * half), (half, half / 2, 0))
+    patches = []
+    for centre in centres[:: max(1, len(centres) // RIVAL_PATCHES)]:
+        grid = window(level, tuple(centre - half), tuple(centre + half))
+        ref, tgt = (overview(side, grid, rough=True) for side in tiles.sides(prior))
+        patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
+    return strongest_rival(patches) if patches else None
 
 
 def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:

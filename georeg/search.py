@@ -14,7 +14,7 @@ from georeg.execution import Progress, workers
 from georeg.models import Affine, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
-from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
+from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved, refuse_other_ground
 from georeg.raster import Reader
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles
@@ -61,6 +61,7 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
                 if _moved_px(tiles, before, prior) < STILL_PX:
                     break
         progress("refine", len(levels), len(levels))
+        refuse_other_ground(tiles, prior)
         points = dense(tiles, prior, window_px, found, progress)
         return replace(points, log10_tests=found.log10_tests, overlap=_overlap(tiles.pair, prior))
 

@@ -166,14 +166,18 @@ def overviews(tiles: Tiles, regions_px: tuple[shapely.Geometry, shapely.Geometry
     """Reference and uncorrected target in their regions, given and sampled on `Pair.level` of ``factor``."""
     level = tiles.pair.level(factor)
     found = []
-    for (reader, place, look), region in zip(tiles.sides(identity()), regions_px, strict=True):
+    for side, region in zip(tiles.sides(identity()), regions_px, strict=True):
         left, top, right, bottom = region.bounds
-        grid = window(level, (left, top), (right, bottom))
-        patch = sample(reader, place, grid, look.bands, overviews=True)
-        valid = informative(patch)
-        image = preprocess(patch.data, valid, how=look.preprocess, combine=look.combine)
-        found.append(Overview(image, valid, grid))
+        found.append(overview(side, window(level, (left, top), (right, bottom)), rough=True))
     return found
+
+
+def overview(side: tuple[Reader, Placement, Looks], grid: GeoBox, *, rough: bool = False) -> Overview:
+    """One of `Tiles.sides` sampled on a grid."""
+    reader, place, look = side
+    patch = sample(reader, place, grid, look.bands, kernel="bilinear" if rough else "quintic", overviews=rough)
+    valid = informative(patch)
+    return Overview(preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid, grid)
 
 
 def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, float]) -> GeoBox:

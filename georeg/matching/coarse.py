@@ -7,12 +7,20 @@ edges that overlap there (as in Padfield 2012, doi:10.1109/TIP.2011.2181402).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 FloatArray = NDArray[np.float64]
 
+Side = tuple[NDArray[np.float32], NDArray[np.bool_]]
+_Edges = tuple[NDArray[np.complex64], NDArray[np.bool_]]
+
+APART_PX = 4
+"""A rival is further away than this."""
 MIN_OVERLAP = 0.25
 """Least share of the smaller image's edges that must overlap for a shift to count."""
 
@@ -42,18 +50,67 @@ def coarse_shifts(
         (K, 2) target position − reference position (column, row), and (K,) their correlations in standard
         deviations of chance, roughly. Empty where an image has no edges.
     """
-    edges_ref, edges_tgt = _orientation(ref, ref_valid), _orientation(tgt, tgt_valid)
-    shape = tuple(fft.next_fast_len(m + n) for m, n in zip(ref_valid.shape, tgt_valid.shape, strict=True))
-    correlation = _correlate(edges_tgt, edges_ref, shape).real
-    energy_ref, energy_tgt = np.abs(edges_ref) ** 2, np.abs(edges_tgt) ** 2
-    seen_ref = _correlate(tgt_valid.astype(np.float32), energy_ref, shape).real
-    seen_tgt = _correlate(energy_tgt, ref_valid.astype(np.float32), shape).real
+    sides = (_orientation(ref, ref_valid), ref_valid), (_orientation(tgt, tgt_valid), tgt_valid)
+    correlation, edges = _correlation(*sides)
+    # under chance the correlation's deviation falls with the root of the edges that overlap
+    return _peaks(np.where(edges > 0, correlation * np.sqrt(edges), -np.inf), tgt_valid.shape, n_candidates)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another shift at which two images that are held to be aligned agree, though the ground does not repeat there."""
+
+    shift_px: FloatArray
+    """(2,) target position − reference position (column, row)."""
+    share: float
+    """Of the correlation at no shift."""
+    sigmas: float
+    """Its height in standard deviations of chance, roughly."""
+
+
+def strongest_rival(patches: Sequence[tuple[Side, Side]]) -> Rival | None:
+    """The shift that, besides none, most agrees with pairs of aligned patches; None where they tell nothing.
+
+    Ground that repeats agrees with itself when shifted: that much of the correlation at no shift is taken away first.
+    What remains is a second thing that both images show, such as the ground where a pattern of the sensor was aligned.
+
+    Parameters
+    ----------
+    patches
+        Reference and target on one grid, each an image (bands, height, width) and its valid mask; all of one shape.
+    """
+    cross = np.zeros(1)
+    for (ref, ref_valid), (tgt, tgt_valid) in patches:
+        one, other = (_orientation(ref, ref_valid), ref_valid), (_orientation(tgt, tgt_valid), tgt_valid)
+        (c, seen), (a, _) = _correlation(one, other), _correlation(one, one)
+        cross = cross + np.stack([c * seen, a * seen, seen])
+    if cross.ndim < 3 or not cross[2, 0, 0] > 0:
+        return None
+    correlation, echo = cross[:2] / np.maximum(cross[2], 1e-9)
+    near = np.ix_(np.arange(-APART_PX, APART_PX + 1), np.arange(-APART_PX, APART_PX + 1))
+    best = float(correlation[near].max())
+    rest = np.where(cross[2] > 0, (correlation - best * echo) * np.sqrt(cross[2] / cross[2].max()), 0)
+    sigma = 1.4826 * float(np.median(np.abs(rest[cross[2] > 0])))
+    rest[near] = 0
+    rest[correlation < ndimage.maximum_filter(correlation, 5, mode="wrap")] = 0  # the slope of the best is no peak
+    shape = patches[0][0][1].shape
+    shifts, heights = _peaks(rest, shape, 1)
+    if not len(shifts) or not sigma > 0 or not best > 0:
+        return None
+    return Rival(shifts[0], float(heights[0]) / best, float(heights[0]) / sigma)
+
+
+def _correlation(ref: _Edges, tgt: _Edges) -> tuple[FloatArray, FloatArray]:
+    """Normalised correlation for every shift, wrapped, and the edges that overlap there: 0 where these are too few."""
+    shape = tuple(fft.next_fast_len(m + n) for m, n in zip(ref[1].shape, tgt[1].shape, strict=True))
+    product = _correlate(tgt[0], ref[0], shape).real
+    energy_ref, energy_tgt = np.abs(ref[0]) ** 2, np.abs(tgt[0]) ** 2
+    seen_ref = _correlate(tgt[1].astype(np.float32), energy_ref, shape).real
+    seen_tgt = _correlate(energy_tgt, ref[1].astype(np.float32), shape).real
     floor = MIN_OVERLAP * min(energy_ref.sum(), energy_tgt.sum())
     enough = (np.minimum(seen_ref, seen_tgt) >= floor) & (floor > 0)
-    # under chance the correlation's variance grows with the edges that overlap, so this is its significance
-    norm = np.sqrt(np.where(enough, seen_ref * seen_tgt, np.inf))
-    surface = np.where(enough, correlation / np.sqrt(norm), -np.inf)
-    return _peaks(surface, tgt_valid.shape, n_candidates)
+    edges = np.sqrt(np.where(enough, seen_ref * seen_tgt, 0))
+    return np.where(enough, product / np.maximum(edges, 1e-9), 0), edges
 
 
 def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.complex64]:
