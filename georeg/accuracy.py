@@ -151,7 +151,8 @@ def is_null(fitted: Fit) -> bool:
         return True
     cov = points.cov + (fitted.sigma_px * points.gsd) ** 2 * np.eye(2)
     before, after = (
-        float(np.einsum("ni,nij,nj->", d, np.linalg.inv(cov), d)) for d in (points.displacement, fitted.residual()[used])
+        float(np.einsum("ni,nij,nj->", d, np.linalg.inv(cov), d))
+        for d in (points.displacement, fitted.residual()[used])
     )
     freedom = 2 * fitted.model.n_terms()
     return bool(before - after <= special.chdtri(freedom, NULL_CHANCE) and moved_px.max() <= MAX_NULL_PX)

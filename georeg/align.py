@@ -108,7 +108,9 @@ class Alignment:
         excluded = f", {self.after.n_excluded} more left out as mismatches" if self.after.n_excluded else ""
         inputs = self.points.inputs
         bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]
-        found = "already aligned, nothing moved" if self.verdict == "already aligned" else f"mean displacement {towards}"
+        found = (
+            "already aligned, nothing moved" if self.verdict == "already aligned" else f"mean displacement {towards}"
+        )
         return (
             f"{found} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
             f"{self.after.ce90:.3g} {unit}, bias {self.after.bias_x:+.2g} {unit} E {self.after.bias_y:+.2g} {unit} N, on "

@@ -113,7 +113,7 @@ def match_block(block: Block) -> Measured:
         valid = informative(patch)
         images.append((preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid))
     ref, tgt = ((prepare_structure if block.how == "structure" else prepare)(*image) for image in images)
-    if block.how in ("phase", "structure"):
+    if block.how == "phase" or block.how == "structure":
         centre_px = move_to_texture(ref, block.centre_px, block.window_px, block.wander_px)
         matches = match_windows(ref, tgt, centre_px, window_px=block.window_px)
     else:

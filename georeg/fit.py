@@ -6,6 +6,7 @@ principal axes of its tie point's covariance, and counts on each by how well the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -119,7 +120,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
     kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
-    n = int(offered.sum())
+    n = int(offered.sum() * math.sqrt(points.independent))
     kinds = [kind for kind in kinds if n >= _least(LADDER[kind])]
     if not kinds:
         needed = _least(Translation if options.model == "auto" else LADDER[options.model])
@@ -378,7 +379,7 @@ def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: f
             for s in (first, rest)
         ]
         apart = float(np.hypot(*(moves[0] - moves[1])))
-        if apart < 2 * near_px:  # no second group but the tail of the first: relief, or a model too simple
+        if apart < 3 * near_px:  # no second group but the tail of the first: relief, or a model too simple
             return
         of = "displacement" if fitted.degree == 0 else f"displacement after the {fitted.kind} model"
         raise FitError(

@@ -107,7 +107,9 @@ def _fit(values: dict[str, Any]) -> Fit:
         role=role,
         sigma_px=float(values["sigma_px"]),
         candidates=tuple(Candidate(**c) for c in values["candidates"]),
-        withheld_xy=np.array([[np.nan, np.nan] if row is None else row for row in values["withheld_xy"]], float).reshape(-1, 2),
+        withheld_xy=np.array(
+            [[np.nan, np.nan] if row is None else row for row in values["withheld_xy"]], float
+        ).reshape(-1, 2),
     )
 
 

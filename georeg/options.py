@@ -47,7 +47,7 @@ class MatchOptions:
     matcher: MatcherKind = option(
         "auto",
         "phase seeks the windows of a lattice by the phase of their gradients, features those about keypoints, structure by "
-        "the edges alone, for other sensors and maps; auto is phase, then features, and structure where only that finds the place",
+        "the edges alone, for other sensors and maps; auto is phase, then features, and structure where only that finds it",
     )
     detector: DetectorKind = option("sift", "keypoints of --matcher features; OpenCV 5 has no akaze")
     preprocess: PreprocessKind = option(

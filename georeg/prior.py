@@ -7,8 +7,9 @@ Overviews only propose. Whether a candidate is right is asked of tiles at finer 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import shapely
@@ -19,13 +20,9 @@ from georeg.errors import FitError, MatchError, OverlapError
 from georeg.execution import Progress
 from georeg.fit import robust_fit
 from georeg.matching.coarse import Rival, coarse_shifts, strongest_rival
-import georeg.matching.pose as _p
-Pose = _p.Pose
-poses_by_features = getattr(_p, "poses_by_features", lambda *a, **k: [])
-poses_by_structure = getattr(_p, "poses_by_structure", lambda *a, **k: [])
-from georeg.options import MatcherKind
+from georeg.matching.pose import Pose, poses_by_features, poses_by_structure
 from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
-from georeg.overlap import Pair, footprint, nodes, pair_rasters
+from georeg.overlap import Pair, footprint, nodes, pair_rasters, unit_name
 from georeg.placement import apply_transform, compose
 from georeg.tie_points import TiePoints
 from georeg.tiles import Overview, Tiles, overview, overviews, window
@@ -42,9 +39,11 @@ LOG10_CONFIRMED = -4.0
 """A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
 RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
+RIVAL_SCORE = 0.6
+"""If their mean score is this share of the first's."""
 RIVAL_SHARE = 0.35
 """And so is a second shift with this share of the correlation at none."""
-RIVAL_SIGMAS = 8.0
+RIVAL_SIGMAS = 14.0
 """If its correlation exceeds that of chance by so many standard deviations."""
 RIVAL_PATCH_PX = 384
 """Side of the patches at full resolution in which a rival is sought, up to half as far away."""
@@ -54,8 +53,14 @@ RIVAL_LEVELS = (1, 4)
 """Reductions at which one is sought: a pattern of single pixels hides the ground on the finest, and vanishes on others."""
 APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
+TELLING_PX: dict[How, int] = {"phase": 64, "structure": 96}
+"""Where windows of this side fit on larger pixels, what they do not confirm is not tried on smaller ones."""
+LEAST_AGREEING = 4
+"""With fewer agreeing tiles on the best candidate the search ends."""
 LIKELY_SHIFTS = 2
 """None, and the likeliest shift of the overviews, are tested with every matcher."""
+LIKELY_POSES = 4
+"""So many rotations, scales and shifts of the structural search are tested."""
 LOG10_TESTS = {"none": 0.0, "shift": 4.0, "features": 2.0, "structure": 7.0}
 """About how many independent hypotheses each search chooses from: for features only the matches that it draws from."""
 
@@ -98,87 +103,101 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
     """
     regions = _regions(tiles)
     factor = _factor(regions)
-    progress("coarse", 0, 3)
+    progress("coarse", 0, 1)
     pictures = overviews(tiles, _scaled(regions, factor), factor)
-    for overview, reader in zip(pictures, (tiles.ref, tiles.tgt), strict=True):
-        if not overview.valid.any():
+    for picture, reader in zip(pictures, (tiles.ref, tiles.tgt), strict=True):
+        if not picture.valid.any():
             raise OverlapError(
                 f"{reader.raster.name} has no valid pixel where the two rasters overlap in the bands chosen; check its nodata "
                 "value and mask, or give --ref-nodata / --tgt-nodata"
             )
     tried: list[Prior] = []
-    for k, (stage, candidates) in enumerate(_stages(tiles, regions, factor, pictures)):
-        found = [_tested(tiles, model, factor, stage, _hows(tiles.options.matcher, stage, n)) for n, model in enumerate(candidates())]
+    stages = _stages(tiles, regions, factor, pictures)
+    for k, (stage, how, models) in enumerate(stages):
+        found = [_tested(tiles, model, factor, stage, how) for model in models()]
         tried += found
-        progress("coarse", k + 1, 3)
+        progress("coarse", k + 1, len(stages))
         confirmed = sorted((p for p in found if p.confirmed), key=_doubt)
         if confirmed:
             _refuse_rival(confirmed[0], confirmed[1:], tiles)
-            break
-    progress("coarse", 3, 3)
-    return min(tried, key=_doubt)
+            progress("coarse", len(stages), len(stages))
+            return confirmed[0]
+    best = min(tried, key=_doubt)
+    if best.agreeing < LEAST_AGREEING:
+        raise MatchError(
+            f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed: {len(tried)} shifts, "
+            f"rotations and scales were tried, on which at most {best.agreeing} tiles agree; check that both show the same "
+            "ground, or try other bands, a smaller --window-px or another --matcher or --initial"
+        )
+    return best
 
 
 def _doubt(prior: Prior) -> tuple[bool, float]:
     return not prior.confirmed, prior.log10_chance + prior.log10_tests
 
 
-Candidates = Callable[[], list[PolynomialDisplacement]]
+Models = Callable[[], list[PolynomialDisplacement]]
 
 
 def _stages(
     tiles: Tiles, regions: tuple[shapely.Geometry, shapely.Geometry], factor: int, pictures: list[Overview]
-) -> Iterator[tuple[str, Candidates]]:
+) -> list[tuple[str, How, Models]]:
+    """Searches and matchers that test their candidates, from cheap to robust."""
     ref, tgt = pictures
     limit = tiles.max_shift()
 
+    @cache
     def shifts() -> list[PolynomialDisplacement]:
         found, _ = coarse_shifts(ref.image, ref.valid, tgt.image, tgt.valid)
         # pixels of both grids are the same size and lie on one lattice: a shift maps target pixels to reference pixels
         moves = [_model(ref, tgt, np.array([[1, 0, -x], [0, 1, -y]]), tiles.pair) for x, y in found]
         return [identity(), *(m for m in moves if _length(m, tiles.pair) <= limit)]
 
+    @cache
     def features() -> list[PolynomialDisplacement]:
         fine = max(1, factor // 2)
         both = overviews(tiles, _scaled(regions, fine), fine) if fine < factor else [ref, tgt]
         return _models(both, poses_by_features(both[0].image, both[0].valid, both[1].image, both[1].valid))
 
+    @cache
     def structure() -> list[PolynomialDisplacement]:
-        return _models([ref, tgt], poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid))
+        return _models(
+            [ref, tgt], poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid, n_candidates=LIKELY_POSES)
+        )
 
     def _models(both: list[Overview], poses: list[Pose]) -> list[PolynomialDisplacement]:
         models = [_model(both[0], both[1], pose.matrix, tiles.pair) for pose in poses]
         return [m for m in models if _length(m, tiles.pair) <= limit]
 
-    yield "shift", shifts
-    yield "features", features
-    yield "structure", structure
+    stages: list[tuple[str, How, Models]] = [
+        ("shift", "phase", shifts),
+        ("features", "phase", features),
+        ("shift", "structure", lambda: shifts()[:LIKELY_SHIFTS]),
+        ("features", "structure", features),
+        ("structure", "phase", structure),
+        ("structure", "structure", structure),
+    ]
+    matcher = tiles.options.matcher
+    allowed = {"auto": ("phase", "structure"), "structure": ("structure",)}.get(matcher, ("phase",))
+    return [stage for stage in stages if stage[1] in allowed]
 
 
-def _hows(matcher: MatcherKind, stage: str, n: int) -> tuple[How, ...]:
-    """With which matchers to test the candidate number ``n`` of a stage: later shifts are only there to be rivals."""
-    if matcher == "auto":
-        return ("phase",) if stage == "shift" and n >= LIKELY_SHIFTS else ("phase", "structure")
-    return ("structure",) if matcher == "structure" else ("phase",)
-
-
-def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str, hows: tuple[How, ...]) -> Prior:
-    """The candidate as tiles improve it, at one level and with one matcher after the other until it is confirmed."""
+def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str, how: How) -> Prior:
+    """The candidate as tiles improve it, on larger and then on smaller pixels, until it is confirmed."""
     pair = tiles.pair if stage == "shift" else pair_rasters(tiles.pair.reference, tiles.pair.target, model)
     fine = max(1, factor // (4 if stage == "shift" else 2))
     best: Prior | None = None
-    for how in hows:
-        for level in (2 * fine, fine):
-            prior = _test(replace(tiles, pair=pair), model, level, how, stage)
-            if best is None or _doubt(prior) < _doubt(best):
-                best = prior
-            if prior.confirmed:
-                return best
+    for level in (2 * fine, fine):
+        prior, window_px = _test(replace(tiles, pair=pair), model, level, how, stage)
+        if best is None or _doubt(prior) < _doubt(best):
+            best = prior
+        if prior.confirmed or window_px >= TELLING_PX[how]:
+            break
     assert best is not None
     return best
 
 
-def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, stage: str) -> Prior:
+def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, stage: str) -> tuple[Prior, int]:
     points = tiles.match(model, level, CONFIRMING_POINTS, how, rough=True)
     kept = points.subset(points.kept)
     kinds = (Translation,) if stage == "shift" else (Affine, Translation)
@@ -192,8 +211,9 @@ def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, sta
             n, k = (int(m * points.independent) - kind.n_terms() for m in (len(kept), agrees.sum()))
             chance = log10_binomial_tail(k, n, share)
             score = float(kept.score[agrees].mean()) if agrees.any() else 0.0
-            return replace(untold, model=better, agreeing=int(agrees.sum()), log10_chance=chance, score=score)
-    return untold
+            told = replace(untold, model=better, agreeing=int(agrees.sum()), log10_chance=chance, score=score)
+            return told, points.window_px
+    return untold, points.window_px
 
 
 def improved(
@@ -207,7 +227,8 @@ def improved(
         return None
     if inlier.sum() < max(4 * kind.n_terms(), len(kept) / 3):
         return None
-    assert after.affine is not None and prior.affine is not None
+    assert after.affine is not None
+    assert prior.affine is not None
     return from_transform(compose(after.affine, prior.affine), kept.tgt_xy.mean(axis=0), float(np.ptp(kept.tgt_xy)))
 
 
@@ -216,11 +237,12 @@ def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
     xy = shapely.get_coordinates(footprint(best.pair.target_placement(identity())))
     for other in others:
         apart = np.hypot(*(best.model(xy) - other.model(xy)).T)
-        if other.agreeing >= RIVAL_TILES * best.agreeing and np.median(apart) > APART_PX * level_px:
+        alike = other.agreeing >= RIVAL_TILES * best.agreeing and other.score >= RIVAL_SCORE * best.score
+        if alike and np.median(apart) > APART_PX * level_px:
             raise MatchError(
                 f"refused as ambiguous: {best.agreeing} tiles agree on one placement of {tiles.pair.target.name} and "
-                f"{other.agreeing} on another, {np.median(apart) / level_px:.0f} px away; if the ground repeats, place the target "
-                "better first and limit the search with --max-shift-m; if something is printed in both rasters, set it to nodata"
+                f"{other.agreeing} on another, {np.median(apart) / level_px:.0f} px away; if the ground repeats, place the "
+                "target better first and limit the search with --max-shift-m; if something is printed in both, set it to nodata"
             )
 
 
@@ -264,17 +286,21 @@ def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
     grid = tiles.pair.grid
     both = (tiles.pair.reference_placement(), tiles.pair.target_placement(identity()))
     ref, tgt = (shapely.transform(footprint(p), lambda xy: apply_transform(~grid.affine, xy)) for p in both)
-    if getattr(tiles.pair.target, "placed", "geotransform") in ("center", "none"):
+    if tiles.pair.target.placed in ("center", "none"):
         return ref, tgt
     reach = min(_longer_side(ref), _longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
     found = tuple(
-        shapely.intersection(one, shapely.box(*shapely.buffer(shapely.box(*other.bounds), reach, join_style="mitre").bounds))
+        shapely.intersection(
+            one, shapely.box(*shapely.buffer(shapely.box(*other.bounds), reach, join_style="mitre").bounds)
+        )
         for one, other in ((ref, tgt), (tgt, ref))
     )
     if any(region.is_empty for region in found):
         gap = shapely.distance(ref, tgt) * tiles.pair.gsd
         raise OverlapError(
-            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:.6g} map units apart"
+            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:.6g} "
+            f"{unit_name(tiles.pair.crs)} apart, more than the smaller is long; check that both show the same place and that "
+            "both CRSs are right, or give --initial center"
         )
     return found
 

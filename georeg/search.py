@@ -11,6 +11,7 @@ import shapely
 from georeg.blocks import How
 from georeg.errors import InputError
 from georeg.execution import Progress, workers
+from georeg.fit import CHECKING_PX
 from georeg.models import Affine, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
@@ -61,8 +62,9 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
                 if _moved_px(tiles, before, prior) < STILL_PX:
                     break
         progress("refine", len(levels), len(levels))
-        refuse_other_ground(tiles, prior)
         points = dense(tiles, prior, window_px, found, progress)
+        prior = improved(points.subset(points.kept), prior, Affine) or prior
+        refuse_other_ground(tiles, prior)
         return replace(points, log10_tests=found.log10_tests, overlap=_overlap(tiles.pair, prior))
 
 
@@ -117,7 +119,13 @@ def dense(
     for level in (1, 2) if found.confirmed else (1,):
         for how in hows[options.matcher]:
             points = tiles.match(
-                prior, level, options.max_points, how, window_px=window_px, spacing_px=options.spacing_px, progress=progress
+                prior,
+                level,
+                options.max_points,
+                how,
+                window_px=window_px,
+                spacing_px=options.spacing_px,
+                progress=progress,
             )
             agreeing = _agreeing(points, prior)
             if agreeing > most:
@@ -129,8 +137,9 @@ def dense(
 
 
 def _agreeing(points: TiePoints, prior: PolynomialDisplacement) -> int:
-    """How many tie points agree on one affine correction of the prior."""
-    kept = points.subset(points.kept)
+    """How many tie points that are known in every direction agree on one affine correction of the prior."""
+    sigma2_px = np.linalg.eigvalsh(points.cov)[:, 1] / points.gsd**2
+    kept = points.subset(points.kept & (sigma2_px <= CHECKING_PX**2))
     better = improved(kept, prior, Affine) or improved(kept, prior, Translation)
     if better is None:
         return 0
@@ -139,7 +148,7 @@ def _agreeing(points: TiePoints, prior: PolynomialDisplacement) -> int:
 
 def _overlap(pair: Pair, prior: PolynomialDisplacement) -> float:
     """Share of the smaller raster that lies on the other."""
-    areas = [footprint(place).area for place in (pair.reference_placement(), pair.target_placement(prior))]
+    areas = [float(footprint(place).area) for place in (pair.reference_placement(), pair.target_placement(prior))]
     return float(pair.overlap_px(prior, pair.grid).area) * pair.gsd**2 / min(areas)
 
 

@@ -27,7 +27,8 @@ from georeg.warp import sample
 WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
 """Window sides to choose from, the largest first, and how many half-overlapping ones must fit: small ones lock on noise."""
 STRUCTURE_WINDOWS_PX = (160, 128, 96, 64)
-"""The same where structure is matched, which needs more ground: the largest that is no longer than half the overlap."""
+"""The same where structure is matched, which needs more ground: the largest that is no longer than half the overlap.
+On reduced pixels half of that: where the ground is bent, smaller windows tell more, and there they see enough."""
 CONTROLS = 150
 """About at how many places windows that do not correspond are matched to learn what chance gives."""
 
@@ -61,7 +62,7 @@ class Tiles:
         """
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
-        window_px = window_px or self.options.window_px or suited_window_px(overlap.area, how)
+        window_px = window_px or self.options.window_px or suited_window_px(overlap.area, how, factor)
         spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / (4 if how == "structure" else 2))
         # large windows may reach over the outline by half: else they would leave the corners out
         margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
@@ -187,8 +188,9 @@ def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, flo
     return GeoBox((height, width), compose(level.affine, level.affine.translation(left, top)), level.crs)
 
 
-def suited_window_px(area_px: float, how: How) -> int:
+def suited_window_px(area_px: float, how: How, factor: int) -> int:
     """Side of the windows of which enough fit in an overlap."""
     if how == "structure":
-        return next((side for side in STRUCTURE_WINDOWS_PX if side <= math.sqrt(area_px) / 2), STRUCTURE_WINDOWS_PX[-1])
+        longest = math.sqrt(area_px) / (2 if factor == 1 else 4)
+        return next((side for side in STRUCTURE_WINDOWS_PX if side <= longest), STRUCTURE_WINDOWS_PX[-1])
     return next(side for side, enough in WINDOWS_PX.items() if area_px / (side / 2) ** 2 >= enough)

@@ -19,7 +19,7 @@ FloatArray = NDArray[np.float64]
 Side = tuple[NDArray[np.float32], NDArray[np.bool_]]
 _Edges = tuple[NDArray[np.complex64], NDArray[np.bool_]]
 
-APART_PX = 4
+APART_PX = 6
 """A rival is further away than this."""
 MIN_OVERLAP = 0.25
 """Least share of the smaller image's edges that must overlap for a shift to count."""
