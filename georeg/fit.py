@@ -114,8 +114,7 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
-    own, _ = _axes_px(points)
-    precise = points.kept & (own[:, 0] <= _checking2(own[points.kept]))
+    precise = known(points)
     few = precise.sum() * points.independent < FEW_POINTS
     check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
@@ -190,6 +189,12 @@ def _precision(own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
 def _known(own: FloatArray) -> FloatArray:
     """(N, 2): 1 along axes known to `CHECKING_PX`, next to nothing along others."""
     return np.where(own <= _checking2(own), 1.0, 1e-6)
+
+
+def known(points: TiePoints) -> NDArray[np.bool_]:
+    """(N,) True where a tie point is kept and known well enough in every direction to check a model."""
+    own, _ = _axes_px(points)
+    return np.asarray(points.kept & (own[:, 0] <= _checking2(own[points.kept])))
 
 
 def _checking2(own: FloatArray) -> float:

@@ -31,7 +31,7 @@ OVERVIEW_PX = 512
 """The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
 FEATURES_PX = 1024
 """Features are sought on overviews of up to this on a side."""
-CONFIRMING_POINTS = 36
+CONFIRMING_POINTS: dict[How, int] = {"phase": 36, "structure": 64}
 """Windows with which a candidate is tested."""
 TOLERANCE_PX = 2.0
 """A tile agrees with a candidate this close to the model on which most do."""
@@ -198,7 +198,7 @@ def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str
 
 
 def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, stage: str) -> tuple[Prior, int]:
-    points = tiles.match(model, level, CONFIRMING_POINTS, how, rough=True)
+    points = tiles.match(model, level, CONFIRMING_POINTS[how], how, rough=True)
     kept = points.subset(points.kept)
     kinds = (Translation,) if stage == "shift" else (Affine, Translation)
     tests = LOG10_TESTS[stage if model.coefficients.any() else "none"]

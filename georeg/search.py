@@ -11,7 +11,7 @@ import shapely
 from georeg.blocks import How
 from georeg.errors import InputError
 from georeg.execution import Progress, workers
-from georeg.fit import CHECKING_PX
+from georeg.fit import known
 from georeg.models import Affine, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
@@ -113,7 +113,7 @@ def dense(
         "phase": ("phase",),
         "features": (options.detector,),
         "structure": ("structure",),
-        "auto": ("structure", "phase") if found.how == "structure" else ("phase", options.detector),
+        "auto": ("structure", "phase") if found.how == "structure" else ("phase", options.detector, "structure"),
     }
     best, most = None, -1
     for level in (1, 2) if found.confirmed else (1,):
@@ -138,8 +138,7 @@ def dense(
 
 def _agreeing(points: TiePoints, prior: PolynomialDisplacement) -> int:
     """How many tie points that are known in every direction agree on one affine correction of the prior."""
-    sigma2_px = np.linalg.eigvalsh(points.cov)[:, 1] / points.gsd**2
-    kept = points.subset(points.kept & (sigma2_px <= CHECKING_PX**2))
+    kept = points.subset(known(points))
     better = improved(kept, prior, Affine) or improved(kept, prior, Translation)
     if better is None:
         return 0

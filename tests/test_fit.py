@@ -9,7 +9,7 @@ import pytest
 
 from georeg.accuracy import log10_binomial_tail, residual_statistics, verify
 from georeg.errors import FitError, VerificationError
-from georeg.fit import Role, fit, robust_fit
+from georeg.fit import Role, blocks, fit, robust_fit
 from georeg.models import LADDER, Affine, Translation
 from georeg.options import FitOptions
 from georeg.tie_points import Inputs, Status, TiePoints
@@ -143,7 +143,8 @@ def test_edges_of_two_directions_hold_a_model(kind, outliers):
 def test_the_choice_of_model_ignores_errors_along_edges():
     fitted = fit(crossing_edges(tie_points(affine, noise_px=1e-4)))
     assert fitted.model.kind == "affine"
-    assert fitted.candidates[1].cv_rmse_px == pytest.approx(0.02 * np.sqrt(2), rel=0.25)
+    by_kind = {candidate.kind: candidate for candidate in fitted.candidates}
+    assert by_kind["affine"].cv_rmse_px == pytest.approx(0.02 * np.sqrt(2), rel=0.25)
 
 
 @pytest.mark.parametrize("kind", ["auto", *TRUTHS])
@@ -193,10 +194,60 @@ def test_edges_never_check():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_few_points_that_are_no_edges_are_shared_between_fit_and_check(seed):
+def test_few_points_that_are_no_edges_all_fit_and_all_check(seed):
     others = np.random.default_rng(seed).permutation(400) < 16
-    role = fit(on_edges(tie_points(shift, n=400), 20, ~others), FitOptions(model="translation")).role
-    assert 4 <= (others & (role == Role.CHECK)).sum() <= 8
+    fitted = fit(on_edges(tie_points(shift, n=400), 20, ~others), FitOptions(model="translation"))
+    assert not (fitted.role == Role.CHECK).any()
+    assert np.array_equal(np.isfinite(fitted.withheld_xy).all(axis=1), others)
+    assert verify(fitted)[0].n_checked == 16
+    assert verify(fitted)[2].rmse / GSD < 0.1
+
+
+@pytest.mark.parametrize("n", [16, 36])
+def test_each_of_few_points_checks_a_model_that_its_block_took_no_part_in(n):
+    points = tie_points(affine, n=n)
+    fitted = fit(points, FitOptions(model="affine"))
+    assert (fitted.role == Role.FIT).all()
+    block = blocks(points)
+    for chosen in np.unique(block):
+        held = block == chosen
+        moved = replace(
+            points, ref_xy=points.ref_xy + np.where(held, 0.05, 0)[:, None] * GSD
+        )  # all of the block's, little
+        change_px = (fit(moved, FitOptions(model="affine")).withheld_xy - fitted.withheld_xy)[held] / GSD
+        assert change_px == pytest.approx(0.05, abs=1e-6)  # had they pulled at their own model, it would be less
+        assert np.abs(fitted.residual()[held] - fitted.withheld_xy[held]).min() > 1e-9
+
+
+def test_check_points_are_withheld_for_good_from_fifty_on():
+    few, many = (fit(tie_points(shift, n=n)) for n in (49, 64))
+    assert np.isfinite(few.withheld_xy).all()
+    check = many.role == Role.CHECK
+    assert check.any()
+    assert np.array_equal(np.isfinite(many.withheld_xy).all(axis=1), check)
+    np.testing.assert_array_equal(many.withheld_xy[check], many.residual()[check])
+
+
+def test_points_that_overlap_count_as_fewer():
+    """Of 64 tie points of which a third is evidence there are few, and their agreement proves less."""
+    whole = tie_points(shift, n=64)
+    third = replace(whole, independent=1 / 3)
+    assert np.isfinite(fit(third).withheld_xy).all()
+    few = fit(tie_points(shift, n=36))
+    chance = [
+        verify(replace(few, points=replace(few.points, independent=share)))[0].log10_chance for share in (1.0, 0.5)
+    ]
+    assert chance[1] == pytest.approx(chance[0] / 2, rel=0.1)
+
+
+def test_a_search_of_many_placements_must_prove_more():
+    few = fit(tie_points(shift, n=16))
+    once, often = (
+        verify(replace(few, points=replace(few.points, log10_tests=tests)))[0].log10_chance for tests in (0.0, 7.0)
+    )
+    assert often == pytest.approx(once + 7)
+    with pytest.raises(VerificationError, match="chance explains"):
+        verify(replace(few, points=replace(few.points, log10_tests=-once)))
 
 
 def test_vague_points_outvote_no_one():
@@ -264,11 +315,16 @@ def test_a_true_fit_is_verified_and_its_accuracy_is_that_of_the_check_points():
 def test_a_model_that_makes_check_points_worse_is_refused():
     points = tie_points(lambda uv: np.zeros_like(uv), n=400, noise_px=0.1)
     fitted = fit(points, FitOptions(model="translation"))
-    wrong = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.5 * GSD, 0.0]])))
     with pytest.raises(VerificationError, match=r"further from the reference, by 0\.5"):
-        verify(wrong)
-    harmless = replace(fitted, model=Translation((0.0, 0.0), 1.0, np.array([[0.02 * GSD, 0.0]])))
-    assert verify(harmless)[2].n == verify(fitted)[2].n
+        verify(moved_by(fitted, 0.5))
+    assert verify(moved_by(fitted, 0.02))[2].n == verify(fitted)[2].n
+
+
+def moved_by(fitted, east_px):
+    """The fit with a translation for its model, and what its check points say of that."""
+    model = Translation((0.0, 0.0), 1.0, np.array([[east_px * GSD, 0.0]]))
+    wrong = replace(fitted, model=model)
+    return replace(wrong, withheld_xy=np.where(np.isnan(fitted.withheld_xy), np.nan, wrong.residual()))
 
 
 def test_statistics_follow_their_definitions():
@@ -287,5 +343,5 @@ def test_chance_follows_the_binomial_law():
 
 
 def test_every_model_needs_as_many_points_as_it_has_terms():
-    assert [model.n_terms() for model in LADDER.values()] == [1, 3, 6, 10]
+    assert [model.n_terms() for model in LADDER.values()] == [1, 2, 3, 6, 10]
     assert Affine.n_terms() == 3

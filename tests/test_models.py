@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from georeg.errors import FitError, InputError
-from georeg.models import LADDER, Affine, PolynomialDisplacement, Translation, from_dict, identity, principal_axes
+from georeg.models import (
+    LADDER,
+    Affine,
+    PolynomialDisplacement,
+    Similarity,
+    Translation,
+    from_dict,
+    identity,
+    principal_axes,
+)
 
 ORIGIN_XY = (654321.0, 9_876_543.0)  # the southern hemisphere's northings are the largest
 SCALE_M = 5000.0
@@ -26,8 +35,29 @@ def spread_xy(n: int = 60, seed: int = 0) -> Floats:
 
 
 def some(model: type[PolynomialDisplacement], size_m: float = 60.0, seed: int = 0) -> PolynomialDisplacement:
-    coefficients = np.random.default_rng(seed).uniform(-size_m, size_m, (model.n_terms(), 2))
-    return model(ORIGIN_XY, SCALE_M, coefficients)
+    coefficients = np.random.default_rng(seed).uniform(-size_m, size_m, (len(model.exponents()), 2))
+    return model(ORIGIN_XY, SCALE_M, of_kind(model, coefficients))
+
+
+def of_kind(model: type[PolynomialDisplacement], coefficients: Floats) -> Floats:
+    """The coefficients (terms, 2) that a model of this kind may have: growth and turn are one for both axes."""
+    if model is Similarity:
+        growth, turn = coefficients[1]
+        coefficients[2] = -turn, growth
+    return coefficients
+
+
+def unknowns(model: type[PolynomialDisplacement], tgt_xy: Floats) -> Floats:
+    """(unknowns, N, 2) displacement by one of each unknown of the model."""
+    n = len(model.exponents())
+    if model is Similarity:
+        units = np.array(
+            [[[1, 0], [0, 0], [0, 0]], [[0, 1], [0, 0], [0, 0]], [[0, 0], [1, 0], [0, 1]], [[0, 0], [0, 1], [-1, 0]]]
+        )
+    else:
+        units = np.eye(2 * n).reshape(2 * n, n, 2)
+    u, v = ((tgt_xy - ORIGIN_XY) / SCALE_M).T
+    return np.asarray(np.stack([u**i * v**j for i, j in model.exponents()], axis=1) @ units)
 
 
 @st.composite
@@ -36,10 +66,10 @@ def models(draw: st.DrawFn) -> PolynomialDisplacement:
     model = draw(st.sampled_from(list(LADDER.values())))
     scale = draw(st.floats(10, 1e5))
     # no sum of slopes, each at most 3 coefficients per scale, comes near 1
-    within = st.floats(-scale / 400, scale / 400)
-    values = draw(st.lists(st.tuples(within, within), min_size=model.n_terms(), max_size=model.n_terms()))
+    within, n = st.floats(-scale / 400, scale / 400), len(model.exponents())
+    values = draw(st.lists(st.tuples(within, within), min_size=n, max_size=n))
     origin = draw(st.tuples(st.floats(-1e6, 1e6), st.floats(-1e7, 1e7)))
-    return model(origin, scale, np.array(values))
+    return model(origin, scale, of_kind(model, np.array(values)))
 
 
 places = st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=1, max_size=20).map(np.array)
@@ -62,14 +92,13 @@ def test_fit_to_the_least_number_of_points_is_exact(model: type[PolynomialDispla
 
 @every_model
 def test_fit_is_least_squares(model: type[PolynomialDisplacement]) -> None:
-    """The residuals of the optimum are orthogonal to every term."""
+    """The residuals of the optimum are orthogonal to what each unknown does."""
     tgt_xy = spread_xy()
     ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
     weights = np.random.default_rng(3).uniform(0.1, 10, len(tgt_xy))
     fitted = model.fit(tgt_xy, ref_xy, weights)
-    u, v = ((tgt_xy - ORIGIN_XY) / SCALE_M).T
-    terms = np.stack([u**i * v**j for i, j in model.exponents()], axis=1)
-    slope = terms.T @ (weights[:, None] * (ref_xy - fitted(tgt_xy)))
+    slope = (unknowns(model, tgt_xy) * weights[:, None] * (ref_xy - fitted(tgt_xy))).sum(axis=(1, 2))
+    assert len(slope) == 2 * model.n_terms()
     assert np.abs(slope).max() < 1e-5
 
 
@@ -110,13 +139,12 @@ def test_principal_axes_make_the_matrix(ratio: float, seed: int) -> None:
 
 @every_model
 def test_fit_with_covariances_is_generalised_least_squares(model: type[PolynomialDisplacement]) -> None:
-    """The whitened residuals of the optimum are orthogonal to every term, in both axes together."""
+    """The whitened residuals of the optimum are orthogonal to what each unknown does, in both axes together."""
     tgt_xy, precision = spread_xy(), precisions(60, 30)
     ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
     residual = ref_xy - model.fit(tgt_xy, ref_xy, precision)(tgt_xy)
-    u, v = ((tgt_xy - ORIGIN_XY) / SCALE_M).T
-    terms = np.stack([u**i * v**j for i, j in model.exponents()], axis=1)
-    assert np.abs(terms.T @ (precision @ residual[..., None])[..., 0]).max() < 1e-5
+    slope = (unknowns(model, tgt_xy) * (precision @ residual[..., None])[..., 0]).sum(axis=(1, 2))
+    assert np.abs(slope).max() < 1e-5
 
 
 @every_model
@@ -218,11 +246,27 @@ def test_points_on_a_line_are_refused(kind: str, slope: float) -> None:
         LADDER[kind].fit(tgt_xy, tgt_xy + 3)
 
 
-@pytest.mark.parametrize("kind", ["affine", "polynomial2", "polynomial3"])
+@pytest.mark.parametrize("kind", ["similarity", "affine", "polynomial2", "polynomial3"])
 def test_one_place_many_times_is_refused(kind: str) -> None:
     tgt_xy = np.tile(np.array([ORIGIN_XY]), (50, 1))
     with pytest.raises(FitError, match="too few lines"):
         LADDER[kind].fit(tgt_xy, tgt_xy + 3)
+
+
+def test_a_similarity_turns_all_and_scales_all_alike() -> None:
+    """Whatever it is fitted to: angles are kept, and points of one line suffice."""
+    stretched_xy = (spread_xy() - ORIGIN_XY) * (1.4, 0.8) + ORIGIN_XY
+    for tgt_xy, ref_xy in ((spread_xy(), stretched_xy), (line := spread_xy() * (1, 0) + (0, ORIGIN_XY[1]), line + 7)):
+        (a, b), (c, d) = Similarity.fit(tgt_xy, ref_xy).jacobian(np.array([ORIGIN_XY]))[0]
+        assert (a, b) == pytest.approx((d, -c), abs=1e-12)
+        assert a > 0.5
+
+
+def test_two_points_make_a_similarity() -> None:
+    fitted = Similarity.fit(
+        [[0.0, 0.0], [10.0, 0.0]], [[5.0, 5.0], [5.0, 25.0]]
+    )  # a quarter turn to the left, twice as large
+    np.testing.assert_allclose(fitted([[0.0, 10.0]]), [[-15.0, 5.0]], atol=1e-9)
 
 
 def test_one_point_makes_a_translation() -> None:
@@ -258,7 +302,7 @@ def test_no_points_in_no_points_out(model: type[PolynomialDisplacement]) -> None
 
 @every_model
 def test_models_are_frozen(model: type[PolynomialDisplacement]) -> None:
-    coefficients = np.zeros((model.n_terms(), 2))
+    coefficients = np.zeros((len(model.exponents()), 2))
     made = model(ORIGIN_XY, SCALE_M, coefficients)
     coefficients[:] = 7  # theirs, not the model's
     assert not made.coefficients.any()
@@ -275,7 +319,7 @@ def test_identity_moves_nothing() -> None:
 
 def test_ladder_rises() -> None:
     terms = [model.n_terms() for model in LADDER.values()]
-    assert terms == [1, 3, 6, 10]
+    assert terms == [1, 2, 3, 6, 10]
     assert all(model.kind == kind for kind, model in LADDER.items())
 
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
-from georeg.errors import InputError, OverlapError
+from georeg.errors import InputError
 from georeg.models import LADDER, PolynomialDisplacement, Translation, identity
 from georeg.overlap import nodes, pair_rasters
 from georeg.placement import Placement, apply_transform, compose, corrected_transform, lattice
@@ -65,7 +66,9 @@ def noise(shape: tuple[int, int], dtype: str = "float32", seed: int = 0) -> NDAr
 
 def bent(kind: str = "polynomial2", size_m: float = 20.0) -> PolynomialDisplacement:
     model = LADDER[kind]
-    coefficients = np.random.default_rng(1).uniform(-size_m, size_m, (model.n_terms(), 2))
+    coefficients = np.random.default_rng(1).uniform(-size_m, size_m, (len(model.exponents()), 2))
+    if kind == "similarity":  # growth and turn are one for both axes
+        coefficients[2] = -coefficients[1, 1], coefficients[1, 0]
     return model((CORNER_XY[0] + 2000, CORNER_XY[1] - 2000), 2000.0, coefficients)
 
 
@@ -212,7 +215,7 @@ def test_to_px_is_the_inverse_of_to_xy(
     np.testing.assert_allclose(placement.to_px(placement.to_xy(np.array(px))), px, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["translation", "affine"])
+@pytest.mark.parametrize("kind", ["translation", "similarity", "affine"])
 def test_corrected_transform_is_exact_in_the_same_crs(kind: str) -> None:
     raster = described(transform=grid_at((1, 1), turn_deg=30.0).affine)
     placement = Placement(raster, UTM33, bent(kind))
@@ -308,7 +311,7 @@ def test_windows_lie_inside_the_overlap() -> None:
     moved = compose(Affine.translation(1500, -900), compose(grid_at((1, 1)).affine, Affine.rotation(25)))
     pair = pair_rasters(described((500, 500)), described((500, 500), moved))
     overlap = pair.overlap_px(identity(), pair.grid)
-    centres = nodes(overlap, 20, 64)
+    centres = nodes(overlap, 20, (32,))
     assert len(centres) > 50
     turned = [pair.reference_placement(), pair.target_placement(identity())]
     for offset in ((0, 0), (-31, 0), (31, 0), (0, -31), (0, 31)):
@@ -318,16 +321,31 @@ def test_windows_lie_inside_the_overlap() -> None:
             assert ((px > -2) & (px < 502)).all()
 
 
+def test_windows_keep_the_first_margin_that_leaves_any() -> None:
+    wide, narrow = shapely.box(0, 0, 200, 200), shapely.box(0, 0, 40, 200)
+    assert nodes(wide, 20, (32, 16)).min() >= 32
+    assert nodes(wide, 20, (32, 16)).max() <= 168
+    thin = nodes(narrow, 20, (32, 16))
+    assert len(thin) > 0
+    assert thin[:, 0].min() >= 16
+    assert thin[:, 0].max() <= 24
+    assert len(nodes(narrow, 20, (32,))) == 0
+
+
 def test_narrow_overlap_still_has_windows() -> None:
     moved = compose(Affine.translation(4600, 0), grid_at((1, 1)).affine)
     pair = pair_rasters(described((500, 500)), described((500, 500), moved))
-    assert len(nodes(pair.overlap_px(identity(), pair.grid), 20, 64)) > 0
+    assert len(nodes(pair.overlap_px(identity(), pair.grid), 20, (32, 16))) > 0
 
 
-def test_rasters_apart_are_refused_with_their_distance() -> None:
+def test_rasters_apart_share_nothing_but_a_grid() -> None:
     moved = compose(Affine.translation(25000, 0), grid_at((1, 1)).affine)
-    with pytest.raises(OverlapError, match=r"share no ground.* 20000 m apart"):
-        pair_rasters(described((400, 500)), described((400, 500), moved))
+    pair = pair_rasters(described((400, 500)), described((400, 500), moved))
+    overlap = pair.overlap_px(identity(), pair.grid)
+    assert overlap.is_empty
+    assert nodes(overlap, 20, (32, 16)).shape == (0, 2)
+    back = Translation((0.0, 0.0), 1.0, np.array([[-25000.0, 0.0]]))
+    assert pair.overlap_px(back, pair.grid).area == pytest.approx(400 * 500)
 
 
 @pytest.mark.parametrize(

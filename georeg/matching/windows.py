@@ -100,7 +100,8 @@ def _match(ref: Field, tgt: Field, ref_corner: Pixels, tgt_corner: Pixels, windo
     if refined is None or not refined.disagreement <= MAX_DISAGREEMENT:
         return _rejected(Status.INCONSISTENT, ref_corner, window_px, peak)
     cov = refined.cov_px + peak.ridge_px
-    if np.linalg.eigvalsh(cov)[0] > MAX_SIGMA_PX**2:
+    # the structure that two sensors share tells less, and large windows of it are few
+    if np.linalg.eigvalsh(cov)[0] > (MAX_SIGMA_PX if ref.detail else 2 * MAX_SIGMA_PX) ** 2:
         return _rejected(Status.LOW_TEXTURE, ref_corner, window_px, peak)
     shift = refined.shift_px + whole + tgt_corner - ref_corner
     return refined.centre_px, shift, cov, refined.disagreement, peak.score, peak.significance, Status.KEPT
