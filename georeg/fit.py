@@ -1,8 +1,4 @@
-"""Robust, weighted estimation of a model from tie points, and the choice of model by withheld points.
-
-A tie point on a straight edge is known across the edge but not along it. Every residual is therefore taken along the two
-principal axes of its tie point's covariance, and counts on each by how well the tie point is known there.
-"""
+"""Robust, weighted estimation of a model from tie points, and the choice of model by withheld points."""
 
 from __future__ import annotations
 
@@ -15,18 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from georeg.errors import FitError, InputError
-from georeg.models import LADDER, Affine, FloatArray, PolynomialDisplacement, Translation, identity, principal_axes
+from georeg.mixture import (
+    axes_px,
+    checking2,
+    consensus,
+    error2_px,
+    known,
+    known_axes,
+    least_points,
+    precision_px,
+    robust_fit,
+    telling,
+)
+from georeg.models import LADDER, FloatArray, PolynomialDisplacement, Translation, identity
 from georeg.options import FitOptions
 from georeg.tie_points import TiePoints
 
-STARTS_PX = (0.3, 1.5)
-"""Tie points this close to a hypothesis support it at the start of the fit, working pixels."""
-CLUTTER_PX = 1.0
-"""Least deviation of tie points that are near the model but not of it: clouds' parallax, changed edges."""
-POINTS_PER_TERM = 3
-"""A model needs this many consistent tie points for each of its terms."""
-MIN_SHARE = 0.2
-"""Fewer consistent tie points than this share are a coincidence."""
 RIVAL_SHARE = 0.25
 """A second group of consistent tie points with this share of the first's support makes a fit ambiguous."""
 FEW_POINTS = 50
@@ -35,16 +35,9 @@ N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
 RELEVANT_PX = 0.01
 """A gain below this in the withheld error is not worth a richer model, working pixels."""
-CHECKING_PX = 0.5
-"""A direction known worse than this counts little, and a tie point with one does not check, working pixels."""
-CHECKING_SIGMAS = 3.0
-"""Unless half of the tie points are known that badly in their best direction, but for this factor: then it is no edge."""
 MAX_MODEL_SIGMA_PX = 0.5
 """A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
-_HYPOTHESES = 500
 _NOWHERE_PX = 1e9  # the residual of what has no model, which agrees with nothing
-_ROUNDS = 50
-_FLOOR_PX = 0.002
 
 
 class Role(IntEnum):
@@ -120,9 +113,9 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     offered = points.kept & ~check
     kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
     n = int(offered.sum() * math.sqrt(points.independent))
-    kinds = [kind for kind in kinds if n >= _least(LADDER[kind])]
+    kinds = [kind for kind in kinds if n >= least_points(LADDER[kind])]
     if not kinds:
-        needed = _least(Translation if options.model == "auto" else LADDER[options.model])
+        needed = least_points(Translation if options.model == "auto" else LADDER[options.model])
         raise FitError(
             f"{n} tie points to fit, {needed} needed for --model {options.model}; "
             + ("" if options.model in ("auto", "translation") else "choose a simpler --model, or ")
@@ -165,48 +158,6 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
 
 
-def _axes_px(points: TiePoints) -> tuple[FloatArray, FloatArray]:
-    """Variances (N, 2), px², of the tie points along their principal axes, the largest first, and these (N, 2, 2) as rows."""
-    known = np.isfinite(points.cov).all(axis=(1, 2), keepdims=True)
-    return principal_axes(np.where(known, points.cov / points.gsd**2, 1e6 * np.eye(2)))
-
-
-def _error2_px(points: TiePoints, model: PolynomialDisplacement, axes: FloatArray) -> FloatArray:
-    """Squared residuals (N, 2) along ``axes``, px²."""
-    residual = (points.ref_xy - model(points.tgt_xy)) / points.gsd
-    return np.asarray((axes @ residual[..., None])[..., 0] ** 2)
-
-
-def _precision(own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
-    """Inverse covariances (N, 2, 2), px⁻², with which tie points hold a model.
-
-    What lies along edges errs together: all directions known worse than `CHECKING_PX` count as one tie point.
-    """
-    variance = (own + excess) * np.where(own > _checking2(own), len(own), 1)
-    return np.asarray((axes.swapaxes(1, 2) / variance[:, None, :]) @ axes)
-
-
-def _known(own: FloatArray) -> FloatArray:
-    """(N, 2): 1 along axes known to `CHECKING_PX`, next to nothing along others."""
-    return np.where(own <= _checking2(own), 1.0, 1e-6)
-
-
-def known(points: TiePoints) -> NDArray[np.bool_]:
-    """(N,) True where a tie point is kept and known well enough in every direction to check a model."""
-    own, _ = _axes_px(points)
-    return np.asarray(points.kept & (own[:, 0] <= _checking2(own[points.kept])))
-
-
-def _checking2(own: FloatArray) -> float:
-    """Largest variance, px², of a direction that counts; see `CHECKING_PX`."""
-    return max(CHECKING_PX**2, CHECKING_SIGMAS**2 * float(np.median(own[:, 1]))) if len(own) else CHECKING_PX**2
-
-
-def _least(model: type[PolynomialDisplacement]) -> int:
-    """Fewest consistent tie points from which to believe a model."""
-    return POINTS_PER_TERM * model.n_terms()
-
-
 def _withheld_class(block: NDArray[np.intp]) -> int:
     """The class of blocks that holds a fair share of the tie points: at least 4, else nearest to an equal one."""
     share = np.bincount(block % N_BLOCK_CLASSES, minlength=N_BLOCK_CLASSES)
@@ -230,7 +181,7 @@ def choose(
         best = int(np.isfinite(error2).sum(axis=1).argmax())
         return models[best], (Candidate(models[best].kind, models[best].n_terms(), None),)
     cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
-    told = _known(_axes_px(points)[0]).mean(axis=1)
+    told = known_axes(axes_px(points)[0]).mean(axis=1)
     loss = np.minimum(error2, cap) * told
     _, member = np.unique(block, return_inverse=True)
     per_block = np.stack([np.bincount(member, row) for row in loss])
@@ -256,8 +207,8 @@ def _withheld_error2(
 
     Where only one direction is known, it stands for both.
     """
-    own, axes = _axes_px(points)
-    share = _known(own) / _known(own).mean(axis=1, keepdims=True)
+    own, axes = axes_px(points)
+    share = known_axes(own) / known_axes(own).mean(axis=1, keepdims=True)
     residual_px = _withheld_xy(points, block, model, seed) / points.gsd
     told = np.isfinite(residual_px).all(axis=1)
     along = (axes[told] @ residual_px[told, :, None])[..., 0]
@@ -282,81 +233,12 @@ def _withheld_xy(
     return residual_xy
 
 
-def robust_fit(
-    points: TiePoints, model: type[PolynomialDisplacement], seed: int
-) -> tuple[PolynomialDisplacement, NDArray[np.bool_], float]:
-    """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
-
-    Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
-    its probability over its own covariance plus an excess variance common to all.
-
-    Returns
-    -------
-    model, inlier, sigma_px
-        ``inlier`` (N,) is True where consistency is the likeliest.
-    """
-    starts = [(_consensus(points, start_px, seed), start_px) for start_px in STARTS_PX if len(points) >= _least(model)]
-    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() >= _least(model)]
-    likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
-    if likeliest is None:
-        needed = max(_least(model), int(MIN_SHARE * len(points)) + 1)
-        raise FitError(
-            f"fewer than {needed} of {len(points)} tie points agree on a model of kind {model.kind}; try other bands, "
-            "choose another --model, or check that both rasters show the same ground"
-        )
-    return likeliest[1:]
-
-
-def _mixture(
-    points: TiePoints, model: type[PolynomialDisplacement], start: NDArray[np.bool_], start_px: float
-) -> tuple[float, PolynomialDisplacement, NDArray[np.bool_], float] | None:
-    """Log likelihood, model, inliers and excess deviation where expectation-maximisation ends; None if in nothing."""
-    own, axes = _axes_px(points)
-    area = (2 * points.search_px + 1) ** 2
-    weight = start.astype(float)
-    excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
-    fitted, likelihood = None, -np.inf
-    for _ in range(_ROUNDS):
-        if (weight > 0.5).sum() < _least(model):
-            return None
-        precision = weight[:, None, None] * _precision(own, axes, excess)
-        fitted = model.fit(points.tgt_xy, points.ref_xy, precision)
-        error2 = _error2_px(points, fitted, axes)
-        variance, clutter = own + excess, own + max(CLUTTER_PX**2, 9 * excess)
-        density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
-        joint = shares[:, None] * density
-        member = joint / joint.sum(axis=0)
-        weight = member[0]
-        shares = np.clip(member.mean(axis=1), 0.01, None)
-        shares /= shares.sum()
-        # one step of Fisher scoring: what is known badly says nothing of the excess
-        score, information = ((error2 - variance) / variance**2).sum(axis=1), (1 / variance**2).sum(axis=1)
-        excess = max(excess + float(weight @ score) / max(float(weight @ information), 1e-9), _FLOOR_PX**2)
-        previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
-        if abs(likelihood - previous) < 1e-6 * abs(likelihood):
-            break
-    inlier = weight > 0.5
-    if fitted is None or inlier.sum() < max(_least(model), MIN_SHARE * len(points)):
-        return None
-    return likelihood, fitted, inlier, float(np.sqrt(excess))
-
-
-def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
-    """Density (N,) of a normal distribution with ``variance`` (N, 2) along its axes."""
-    return np.asarray(np.exp(-(error2 / variance).sum(axis=1) / 2) / (2 * np.pi * np.sqrt(variance.prod(axis=1))))
-
-
-def _told(own: FloatArray, tolerance_px: float) -> FloatArray:
-    """(N, 2) how much tie points tell along each axis: the squared tolerance over what their own deviation makes of it."""
-    return np.asarray(tolerance_px**2 / (tolerance_px**2 + 9 * own))
-
-
 def _refuse_unheld(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float) -> None:
     """Raise where the points leave the model open in some direction."""
-    own, axes = _axes_px(points)
-    deviation_px = float(np.median(fitted.deviation(points.tgt_xy, _precision(own, axes, sigma_px**2))))
+    own, axes = axes_px(points)
+    deviation_px = float(np.median(fitted.deviation(points.tgt_xy, precision_px(own, axes, sigma_px**2))))
     if deviation_px > MAX_MODEL_SIGMA_PX:
-        edges = int((own[:, 0] > _checking2(own)).sum())
+        edges = int((own[:, 0] > checking2(own)).sum())
         raise FitError(
             f"refused: {len(points)} tie points hold the {fitted.kind} model only to {deviation_px:.2g} px in one direction, "
             f"{MAX_MODEL_SIGMA_PX:g} px is needed; {edges} of them are known in one direction alone, as along straight edges: "
@@ -367,17 +249,17 @@ def _refuse_unheld(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: 
 def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float, seed: int) -> None:
     """Raise where a second group of tie points agrees on another model about as well as the first on its own."""
     near_px = 3 * max(sigma_px, 0.1)
-    own, axes = _axes_px(points)
-    told = _told(own, near_px)
-    first = (told * _error2_px(points, fitted, axes)).sum(axis=1) <= near_px**2
+    own, axes = axes_px(points)
+    told = telling(own, near_px)
+    first = (told * error2_px(points, fitted, axes)).sum(axis=1) <= near_px**2
     told = told.mean(axis=1)
     enough = max(8, RIVAL_SHARE * float(told[first].sum()))
     if told[~first].sum() < enough:
         return
     rest = ~first
-    rest[rest] = _consensus(points.subset(rest), near_px, seed)
+    rest[rest] = consensus(points.subset(rest), near_px, seed)
     if told[rest].sum() >= enough:
-        precision = _precision(own, axes, near_px**2)
+        precision = precision_px(own, axes, near_px**2)
         placed_xy = points.tgt_xy if fitted.degree == 0 else fitted(points.tgt_xy)
         moves = [
             Translation.fit(placed_xy[s], points.ref_xy[s], precision[s]).coefficients[0] / points.gsd
@@ -392,31 +274,3 @@ def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: f
             f"{moves[0][1]:+.2f}) px, and {int(rest.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
             f"{apart:.2g} px apart; if clouds or ice move, mask them as nodata in one of the rasters and align again"
         )
-
-
-def _consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.bool_]:
-    """The points that support the best of many sampled hypotheses: affine, or a shift where points are few.
-
-    Each votes by how much it tells, so that one that would agree with anything says nothing.
-    """
-    tgt, displacement = points.tgt_xy, points.displacement / points.gsd
-    uv = (tgt - tgt.mean(axis=0)) / max(float(np.abs(tgt - tgt.mean(axis=0)).max()), 1e-9)
-    design = np.column_stack([np.ones(len(uv)), uv])
-    rng = np.random.default_rng(seed)
-    shifts = displacement[rng.permutation(len(points))[:_HYPOTHESES]]
-    hypotheses = np.concatenate([shifts[:, None], np.zeros((len(shifts), 2, 2))], axis=1)
-    if len(points) >= 3 * Affine.n_terms():
-        triples = rng.integers(len(points), size=(_HYPOTHESES, 3))
-        corners = design[triples]
-        spread = np.abs(np.linalg.det(corners)) > 0.05
-        if spread.any():
-            affine = np.linalg.solve(corners[spread], displacement[triples[spread]])
-            hypotheses = np.concatenate([hypotheses, affine])
-    own, axes = _axes_px(points)
-    told = _told(own, tolerance_px)
-    root = axes * np.sqrt(told)[:, :, None]
-    rows = (root[:, :, None, :] * design[:, None, :, None]).reshape(-1, 2, 6)
-    error2 = ((rows @ hypotheses.reshape(-1, 6).T - root @ displacement[..., None]) ** 2).sum(axis=1)
-    support = told.mean(axis=1) @ np.maximum(0, 1 - error2 / tolerance_px**2)
-    best = error2[:, support.argmax()] < tolerance_px**2
-    return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))

@@ -170,3 +170,9 @@ def _lattice(low: float, high: float, spacing: float) -> FloatArray:
     n = int((high - low) // spacing) + 1
     slack = (high - low) - (n - 1) * spacing
     return np.asarray(low + slack / 2 + spacing * np.arange(n), float)
+
+
+def longer_side(region: shapely.Geometry) -> float:
+    """Of the bounds of a region."""
+    left, top, right, bottom = region.bounds
+    return float(max(right - left, bottom - top))

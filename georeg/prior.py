@@ -18,14 +18,15 @@ from georeg.accuracy import log10_binomial_tail
 from georeg.blocks import How
 from georeg.errors import FitError, MatchError, OverlapError
 from georeg.execution import Progress
-from georeg.fit import robust_fit
-from georeg.matching.coarse import Rival, coarse_shifts, strongest_rival
-from georeg.matching.pose import Pose, poses_by_features, poses_by_structure
+from georeg.matching.coarse import coarse_shifts
+from georeg.matching.pose import Pose, poses_by_structure
+from georeg.matching.pose_features import poses_by_features
+from georeg.mixture import robust_fit
 from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
-from georeg.overlap import Pair, footprint, nodes, pair_rasters, unit_name
+from georeg.overlap import Pair, footprint, longer_side, pair_rasters, unit_name
 from georeg.placement import apply_transform, compose
 from georeg.tie_points import TiePoints
-from georeg.tiles import Overview, Tiles, overview, overviews, window
+from georeg.tiles import Overview, Tiles, overviews
 
 OVERVIEW_PX = 512
 """The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
@@ -41,16 +42,6 @@ RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
 RIVAL_SCORE = 0.6
 """If their mean score is this share of the first's."""
-RIVAL_SHARE = 0.35
-"""And so is a second shift with this share of the correlation at none."""
-RIVAL_SIGMAS = 14.0
-"""If its correlation exceeds that of chance by so many standard deviations."""
-RIVAL_PATCH_PX = 384
-"""Side of the patches at full resolution in which a rival is sought, up to half as far away."""
-RIVAL_PATCHES = 2
-"""About how many of them."""
-RIVAL_LEVELS = (1, 4)
-"""Reductions at which one is sought: a pattern of single pixels hides the ground on the finest, and vanishes on others."""
 APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
 TELLING_PX: dict[How, int] = {"phase": 64, "structure": 96}
@@ -246,38 +237,6 @@ def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
             )
 
 
-def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
-    """Raise where both rasters, so aligned, agree at another shift as well, and the ground does not repeat there.
-
-    Raises
-    ------
-    MatchError
-        They do: something is printed in both rasters, or the ground is where that is not.
-    """
-    for factor in RIVAL_LEVELS:
-        rival = _strongest_rival(tiles, prior, factor)
-        if rival is not None and rival.share >= RIVAL_SHARE and rival.sigmas >= RIVAL_SIGMAS:
-            apart_px = factor * float(np.hypot(*rival.shift_px))
-            raise MatchError(
-                f"refused as ambiguous: {tiles.pair.reference.name} and {tiles.pair.target.name} agree at another place too, "
-                f"{apart_px:.0f} px away and {rival.share:.0%} as well; if something is printed in both, such as clouds, a "
-                "watermark or a pattern of the sensor, set it to nodata, or try other bands"
-            )
-
-
-def _strongest_rival(tiles: Tiles, prior: PolynomialDisplacement, factor: int) -> Rival | None:
-    level = tiles.pair.level(factor)
-    overlap = tiles.pair.overlap_px(prior, level)
-    half = int(min(_longer_side(overlap), RIVAL_PATCH_PX)) // 2
-    centres = nodes(overlap, max(math.sqrt(overlap.area / RIVAL_PATCHES), 2 * half), (half, half / 2, 0))
-    patches = []
-    for centre in centres[:: max(1, len(centres) // RIVAL_PATCHES)]:
-        grid = window(level, tuple(centre - half), tuple(centre + half))
-        ref, tgt = (overview(side, grid, rough=True) for side in tiles.sides(prior))
-        patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
-    return strongest_rival(patches) if patches else None
-
-
 def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
     """Where each raster may show ground of the other, in pixels of the working grid.
 
@@ -288,7 +247,7 @@ def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
     ref, tgt = (shapely.transform(footprint(p), lambda xy: apply_transform(~grid.affine, xy)) for p in both)
     if tiles.pair.target.placed in ("center", "none"):
         return ref, tgt
-    reach = min(_longer_side(ref), _longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
+    reach = min(longer_side(ref), longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
     found = tuple(
         shapely.intersection(
             one, shapely.box(*shapely.buffer(shapely.box(*other.bounds), reach, join_style="mitre").bounds)
@@ -307,13 +266,8 @@ def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
 
 def _factor(regions: tuple[shapely.Geometry, shapely.Geometry]) -> int:
     """Power of two by which the regions are reduced to `OVERVIEW_PX`."""
-    smaller, larger = sorted(_longer_side(region) for region in regions)
+    smaller, larger = sorted(longer_side(region) for region in regions)
     return 1 << max(0, math.ceil(math.log2(max(smaller / OVERVIEW_PX, larger / (2 * OVERVIEW_PX), 1))))
-
-
-def _longer_side(region: shapely.Geometry) -> float:
-    left, top, right, bottom = region.bounds
-    return float(max(right - left, bottom - top))
 
 
 def _scaled(

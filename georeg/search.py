@@ -11,12 +11,13 @@ import shapely
 from georeg.blocks import How
 from georeg.errors import InputError
 from georeg.execution import Progress, workers
-from georeg.fit import known
+from georeg.mixture import known
 from georeg.models import Affine, PolynomialDisplacement, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
-from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved, refuse_other_ground
+from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
 from georeg.raster import Reader
+from georeg.rivals import refuse_other_ground
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles
 

@@ -96,9 +96,9 @@ def match_features(
     >>> np.median(tgt_px - ref_px, axis=0).round()
     array([-4., -2.])
     """
-    finder = _finder(detector)
-    first = _keypoints(ref, ref_valid, finder, detector, _SPARE * max_points)
-    second = _keypoints(tgt, tgt_valid, finder, detector, _SPARE * max_points)
+    finds = finder(detector)
+    first = _keypoints(ref, ref_valid, finds, detector, _SPARE * max_points)
+    second = _keypoints(tgt, tgt_valid, finds, detector, _SPARE * max_points)
     if not (len(first.px) and len(second.px)):
         return np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0)
     of_ref, of_tgt, score = _matches(first, second, reach_px, ratio, power=0.5 if detector == "sift" else 1.0)
@@ -107,7 +107,7 @@ def match_features(
     return first.px[of_ref[kept]] + 0.5, second.px[of_tgt[kept]] + 0.5, score[kept]
 
 
-def _finder(detector: Detector) -> Any:
+def finder(detector: Detector) -> Any:
     create = getattr(cv2, f"{detector.upper()}_create", None)
     if create is None:
         what = f"OpenCV ({'.'.join(cv2.__version__.split('.')[:2])}) has no {detector.upper()}"
@@ -115,10 +115,10 @@ def _finder(detector: Detector) -> Any:
     return create(**_OPTIONS[detector])
 
 
-def _keypoints(image: Image, valid: Mask, finder: Any, detector: Detector, limit: int) -> _Keypoints:
+def _keypoints(image: Image, valid: Mask, finds: Any, detector: Detector, limit: int) -> _Keypoints:
     mean = np.sum([grey(band, valid) for band in image], axis=0)
     picture = np.rint(255 * grey(mean, valid)).astype(np.uint8)
-    found = list(finder.detect(picture, None)) if min(picture.shape) >= _MIN_SIDE else []
+    found = list(finds.detect(picture, None)) if min(picture.shape) >= _MIN_SIDE else []
     table = np.array([(*k.pt, k.size, k.response, k.angle) for k in found], float).reshape(-1, 5)
     to_invalid = cv2.distanceTransform(valid.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) if found else valid
     at = np.clip(np.rint(table[:, [1, 0]]).astype(int), 0, np.array(valid.shape) - 1)
@@ -126,16 +126,16 @@ def _keypoints(image: Image, valid: Mask, finder: Any, detector: Detector, limit
     order = np.lexsort((*table[:, [4, 2, 0, 1]].T, -table[:, 3]))  # threads find them in any order
     order = order[clear[order]]
     order = order[_spread(table[order, :2], table[order, 3], valid.shape, limit)]
-    described, descriptor = finder.compute(picture, [found[i] for i in order]) if len(order) else ((), None)
+    described, descriptor = finds.compute(picture, [found[i] for i in order]) if len(order) else ((), None)
     if descriptor is None:
         return _Keypoints(np.zeros((0, 2)), np.zeros(0), np.zeros((0, 1), np.float32))
     px = np.array([k.pt for k in described], float)
     if detector == "orb":  # its pyramid keeps the outer corner in place, its coordinates the first centre
         px += 0.5 * (_ORB_SCALE ** np.array([[k.octave] for k in described]) - 1)
-    return _Keypoints(px, np.array([k.response for k in described]), _unit(descriptor))
+    return _Keypoints(px, np.array([k.response for k in described]), unit(descriptor))
 
 
-def _unit(descriptor: NDArray[Any]) -> NDArray[np.float32]:
+def unit(descriptor: NDArray[Any]) -> NDArray[np.float32]:
     """RootSIFT of SIFT; of binary descriptors ±1 for each bit, so that 1 − cosine is in proportion to Hamming's."""
     if descriptor.dtype == np.uint8:
         bits = np.unpackbits(descriptor, axis=1).astype(np.float32)

@@ -1,0 +1,171 @@
+"""Robust estimation of one model: a mixture of consistent tie points, clutter and mismatches.
+
+A tie point on a straight edge is known across the edge but not along it. Every residual is therefore taken along the two
+principal axes of its tie point's covariance, and counts on each by how well the tie point is known there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from georeg.errors import FitError
+from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, principal_axes
+from georeg.tie_points import TiePoints
+
+STARTS_PX = (0.3, 1.5)
+"""Tie points this close to a hypothesis support it at the start of the fit, working pixels."""
+CLUTTER_PX = 1.0
+"""Least deviation of tie points that are near the model but not of it: clouds' parallax, changed edges."""
+POINTS_PER_TERM = 3
+"""A model needs this many consistent tie points for each of its terms."""
+MIN_SHARE = 0.2
+"""Fewer consistent tie points than this share are a coincidence."""
+CHECKING_PX = 0.5
+"""A direction known worse than this counts little, and a tie point with one does not check, working pixels."""
+CHECKING_SIGMAS = 3.0
+"""Unless half of the tie points are known that badly in their best direction, but for this factor: then it is no edge."""
+_HYPOTHESES = 500
+_ROUNDS = 50
+_FLOOR_PX = 0.002
+
+
+def robust_fit(
+    points: TiePoints, model: type[PolynomialDisplacement], seed: int
+) -> tuple[PolynomialDisplacement, NDArray[np.bool_], float]:
+    """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
+
+    Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
+    its probability over its own covariance plus an excess variance common to all.
+
+    Returns
+    -------
+    model, inlier, sigma_px
+        ``inlier`` (N,) is True where consistency is the likeliest.
+    """
+    starts = [
+        (consensus(points, start_px, seed), start_px) for start_px in STARTS_PX if len(points) >= least_points(model)
+    ]
+    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() >= least_points(model)]
+    likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
+    if likeliest is None:
+        needed = max(least_points(model), int(MIN_SHARE * len(points)) + 1)
+        raise FitError(
+            f"fewer than {needed} of {len(points)} tie points agree on a model of kind {model.kind}; try other bands, "
+            "choose another --model, or check that both rasters show the same ground"
+        )
+    return likeliest[1:]
+
+
+def _mixture(
+    points: TiePoints, model: type[PolynomialDisplacement], start: NDArray[np.bool_], start_px: float
+) -> tuple[float, PolynomialDisplacement, NDArray[np.bool_], float] | None:
+    """Log likelihood, model, inliers and excess deviation where expectation-maximisation ends; None if in nothing."""
+    own, axes = axes_px(points)
+    area = (2 * points.search_px + 1) ** 2
+    weight = start.astype(float)
+    excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
+    fitted, likelihood = None, -np.inf
+    for _ in range(_ROUNDS):
+        if (weight > 0.5).sum() < least_points(model):
+            return None
+        precision = weight[:, None, None] * precision_px(own, axes, excess)
+        fitted = model.fit(points.tgt_xy, points.ref_xy, precision)
+        error2 = error2_px(points, fitted, axes)
+        variance, clutter = own + excess, own + max(CLUTTER_PX**2, 9 * excess)
+        density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
+        joint = shares[:, None] * density
+        member = joint / joint.sum(axis=0)
+        weight = member[0]
+        shares = np.clip(member.mean(axis=1), 0.01, None)
+        shares /= shares.sum()
+        # one step of Fisher scoring: what is known badly says nothing of the excess
+        score, information = ((error2 - variance) / variance**2).sum(axis=1), (1 / variance**2).sum(axis=1)
+        excess = max(excess + float(weight @ score) / max(float(weight @ information), 1e-9), _FLOOR_PX**2)
+        previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
+        if abs(likelihood - previous) < 1e-6 * abs(likelihood):
+            break
+    inlier = weight > 0.5
+    if fitted is None or inlier.sum() < max(least_points(model), MIN_SHARE * len(points)):
+        return None
+    return likelihood, fitted, inlier, float(np.sqrt(excess))
+
+
+def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
+    """Density (N,) of a normal distribution with ``variance`` (N, 2) along its axes."""
+    return np.asarray(np.exp(-(error2 / variance).sum(axis=1) / 2) / (2 * np.pi * np.sqrt(variance.prod(axis=1))))
+
+
+def telling(own: FloatArray, tolerance_px: float) -> FloatArray:
+    """(N, 2) how much tie points tell along each axis: the squared tolerance over what their own deviation makes of it."""
+    return np.asarray(tolerance_px**2 / (tolerance_px**2 + 9 * own))
+
+
+def consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.bool_]:
+    """The points that support the best of many sampled hypotheses: affine, or a shift where points are few.
+
+    Each votes by how much it tells, so that one that would agree with anything says nothing.
+    """
+    tgt, displacement = points.tgt_xy, points.displacement / points.gsd
+    uv = (tgt - tgt.mean(axis=0)) / max(float(np.abs(tgt - tgt.mean(axis=0)).max()), 1e-9)
+    design = np.column_stack([np.ones(len(uv)), uv])
+    rng = np.random.default_rng(seed)
+    shifts = displacement[rng.permutation(len(points))[:_HYPOTHESES]]
+    hypotheses = np.concatenate([shifts[:, None], np.zeros((len(shifts), 2, 2))], axis=1)
+    if len(points) >= 3 * Affine.n_terms():
+        triples = rng.integers(len(points), size=(_HYPOTHESES, 3))
+        corners = design[triples]
+        spread = np.abs(np.linalg.det(corners)) > 0.05
+        if spread.any():
+            affine = np.linalg.solve(corners[spread], displacement[triples[spread]])
+            hypotheses = np.concatenate([hypotheses, affine])
+    own, axes = axes_px(points)
+    told = telling(own, tolerance_px)
+    root = axes * np.sqrt(told)[:, :, None]
+    rows = (root[:, :, None, :] * design[:, None, :, None]).reshape(-1, 2, 6)
+    error2 = ((rows @ hypotheses.reshape(-1, 6).T - root @ displacement[..., None]) ** 2).sum(axis=1)
+    support = told.mean(axis=1) @ np.maximum(0, 1 - error2 / tolerance_px**2)
+    best = error2[:, support.argmax()] < tolerance_px**2
+    return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))
+
+
+def axes_px(points: TiePoints) -> tuple[FloatArray, FloatArray]:
+    """Variances (N, 2), px², of the tie points along their principal axes, the largest first, and these (N, 2, 2) as rows."""
+    known = np.isfinite(points.cov).all(axis=(1, 2), keepdims=True)
+    return principal_axes(np.where(known, points.cov / points.gsd**2, 1e6 * np.eye(2)))
+
+
+def error2_px(points: TiePoints, model: PolynomialDisplacement, axes: FloatArray) -> FloatArray:
+    """Squared residuals (N, 2) along ``axes``, px²."""
+    residual = (points.ref_xy - model(points.tgt_xy)) / points.gsd
+    return np.asarray((axes @ residual[..., None])[..., 0] ** 2)
+
+
+def precision_px(own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
+    """Inverse covariances (N, 2, 2), px⁻², with which tie points hold a model.
+
+    What lies along edges errs together: all directions known worse than `CHECKING_PX` count as one tie point.
+    """
+    variance = (own + excess) * np.where(own > checking2(own), len(own), 1)
+    return np.asarray((axes.swapaxes(1, 2) / variance[:, None, :]) @ axes)
+
+
+def known_axes(own: FloatArray) -> FloatArray:
+    """(N, 2): 1 along axes known to `CHECKING_PX`, next to nothing along others."""
+    return np.where(own <= checking2(own), 1.0, 1e-6)
+
+
+def known(points: TiePoints) -> NDArray[np.bool_]:
+    """(N,) True where a tie point is kept and known well enough in every direction to check a model."""
+    own, _ = axes_px(points)
+    return np.asarray(points.kept & (own[:, 0] <= checking2(own[points.kept])))
+
+
+def checking2(own: FloatArray) -> float:
+    """Largest variance, px², of a direction that counts; see `CHECKING_PX`."""
+    return max(CHECKING_PX**2, CHECKING_SIGMAS**2 * float(np.median(own[:, 1]))) if len(own) else CHECKING_PX**2
+
+
+def least_points(model: type[PolynomialDisplacement]) -> int:
+    """Fewest consistent tie points from which to believe a model."""
+    return POINTS_PER_TERM * model.n_terms()
