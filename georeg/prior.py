@@ -41,13 +41,15 @@ LOG10_CONFIRMED = -4.0
 RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
 RIVAL_SCORE = 0.6
-"""If their mean score is this share of the first's."""
+"""If their mean score is this share of the first's; shifts whose score in the overviews is not are left out."""
 APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
 TELLING_PX: dict[How, int] = {"phase": 64, "structure": 96}
 """Where windows of this side fit on larger pixels, what they do not confirm is not tried on smaller ones."""
 LEAST_AGREEING = 4
 """With fewer agreeing tiles on the best candidate the search ends."""
+NEAR_PX = 8
+"""A shift shorter than this, in pixels of the tiles that test it, needs no test of its own."""
 LIKELY_SHIFTS = 2
 """None, and the likeliest shift of the overviews, are tested with every matcher."""
 LIKELY_POSES = 4
@@ -139,10 +141,13 @@ def _stages(
 
     @cache
     def shifts() -> list[PolynomialDisplacement]:
-        found, _ = coarse_shifts(ref.image, ref.valid, tgt.image, tgt.valid)
+        found, scores = coarse_shifts(ref.image, ref.valid, tgt.image, tgt.valid)
+        found = found[scores >= RIVAL_SCORE * scores.max(initial=0)]
         # pixels of both grids are the same size and lie on one lattice: a shift maps target pixels to reference pixels
         moves = [_model(ref, tgt, np.array([[1, 0, -x], [0, 1, -y]]), tiles.pair) for x, y in found]
-        return [identity(), *(m for m in moves if _length(m, tiles.pair) <= limit)]
+        # what is nearer than tiles reach is found without
+        near = NEAR_PX * max(1, factor // 4) * tiles.pair.gsd
+        return [identity(), *(m for m in moves if near <= _length(m, tiles.pair) <= limit)]
 
     @cache
     def features() -> list[PolynomialDisplacement]:

@@ -93,7 +93,7 @@ def improve(
     tiles: Tiles, prior: PolynomialDisplacement, factor: int, how: How
 ) -> tuple[PolynomialDisplacement, int | None]:
     """A better prior from few windows at one level, or the same where they tell nothing; and a window for the next."""
-    points = tiles.match(prior, factor, SPARSE_POINTS, how, rough=factor > 1)
+    points = tiles.match(prior, factor, SPARSE_POINTS, how, rough=True)
     kept = points.subset(points.kept)
     for kind in (Affine, Translation):
         better = improved(kept, prior, kind)

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from georeg.matching.pose import Pose, poses_by_features, poses_by_structure
+from georeg.matching.pose import Pose, poses_by_structure
+from georeg.matching.pose_features import poses_by_features
 
 SIDE = 240
 
