@@ -104,7 +104,8 @@ class Alignment:
         east, north = self.displacement()
         towards = f"{abs(east):.2f} {unit} {'east' if east >= 0 else 'west'}, "
         towards += f"{abs(north):.2f} {unit} {'north' if north >= 0 else 'south'}"
-        rmse = [f"{a.rmse:.3g} {unit} ({a.rmse / gsd:.2g} px)" for a in (self.before, self.after)]
+        pixels = [f" ({a.rmse / gsd:.2g} px)" if unit != "px" else "" for a in (self.before, self.after)]
+        rmse = [f"{a.rmse:.3g} {unit}{px}" for a, px in zip((self.before, self.after), pixels, strict=True)]
         excluded = f", {self.after.n_excluded} more left out as mismatches" if self.after.n_excluded else ""
         inputs = self.points.inputs
         bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]

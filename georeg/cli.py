@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "align", "align one raster to another: match, fit, assess and apply")
     _two_rasters(verb)
-    _output(verb, "the corrected target, a GeoTIFF")
+    _output(verb, "the corrected target, a GeoTIFF; a .png or .jpg too, of two plain pictures")
     verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions)
 

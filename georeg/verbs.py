@@ -19,8 +19,11 @@ import georeg
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, silent
 from georeg.files import check_output, write_bytes
+from georeg.geotiff import check_format
+from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.raster import open_reference
 from georeg.report.checkerboard import draw_checkerboard
 
 HOW = {
@@ -32,6 +35,7 @@ HOW = {
 def align(arguments: argparse.Namespace) -> None:
     rasters = (arguments.reference, arguments.target)
     _check_output(arguments, rasters)
+    check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
     if arguments.picture:
         check_output(arguments.picture, (*rasters, arguments.output), overwrite=arguments.overwrite)
     with _progress(arguments) as progress:
