@@ -113,16 +113,15 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     offered = points.kept & ~check
     kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
     n = int(offered.sum() * math.sqrt(points.independent))
-    kinds = [kind for kind in kinds if n >= least_points(LADDER[kind])]
-    if not kinds:
+    models = [LADDER[kind] for kind in kinds if n >= least_points(LADDER[kind])]
+    if not models:
         needed = least_points(Translation if options.model == "auto" else LADDER[options.model])
         raise FitError(
             f"{n} tie points to fit, {needed} needed for --model {options.model}; "
             + ("" if options.model in ("auto", "translation") else "choose a simpler --model, or ")
             + "match again with a lower --window-px or --spacing-px, or with other bands"
         )
-    chosen, candidates = choose(points.subset(offered), block[offered], [LADDER[k] for k in kinds], options.seed)
-    model, inlier, sigma_px = robust_fit(points.subset(offered), chosen, options.seed)
+    chosen, candidates, model, inlier, sigma_px = _best(points.subset(offered), block[offered], models, options.seed)
     _refuse_rival(points.subset(offered), model, sigma_px, options.seed)
     _refuse_unheld(points.subset(offered).subset(inlier), model, sigma_px)
     role = np.full(len(points), Role.REJECTED, np.uint8)
@@ -134,6 +133,26 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
         residual_xy = _withheld_xy(points.subset(precise), block[precise], chosen, options.seed)
         withheld_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
     return Fit(points, model, role, sigma_px, candidates, withheld_xy)
+
+
+def _best(
+    points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
+) -> tuple[type[PolynomialDisplacement], tuple[Candidate, ...], PolynomialDisplacement, NDArray[np.bool_], float]:
+    """The model chosen and what `robust_fit` makes of it.
+
+    Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
+    one describes them, as where the target is turned.
+    """
+    n = len(points) * points.independent
+    simpler = [model for model in models if n >= least_points(model)]
+    for some in (simpler, models) if 0 < len(simpler) < len(models) else (models,):
+        chosen, candidates = choose(points, block, some, seed)
+        try:
+            return chosen, candidates, *robust_fit(points, chosen, seed)
+        except FitError:
+            if some is models:
+                raise
+    raise AssertionError("unreachable")
 
 
 def unmoved(fitted: Fit) -> Fit:

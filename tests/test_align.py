@@ -124,34 +124,33 @@ def test_no_shift_beyond_the_users_largest_is_accepted():
     pair = SAMPLES / TRUTH["shift"]["reference"], SAMPLES / TRUTH["shift"]["target"]
     true_m = float(np.hypot(*TRUTH["shift"]["model"]["coefficients_x"], *TRUTH["shift"]["model"]["coefficients_y"]))
     assert georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=1.1 * true_m)).kept.sum() > 100
-    with pytest.raises(MatchError, match="out_of_range"):
+    with pytest.raises(MatchError, match="could be confirmed.*at most 0 tiles agree"):
         georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=0.9 * true_m))
 
 
 @pytest.fixture(scope="module")
 def unlike(tmp_path_factory):
-    """Seven pictures of different ground, all georeferenced to the same place."""
+    """Pictures of different ground, all georeferenced to the same place: no turn makes a mirror image of the original."""
     folder = tmp_path_factory.mktemp("unlike")
     paths = []
-    for name, band, flip in (
-        ("shift_reference", 1, 0), ("affine_reference", 2, 1), ("polynomial_reference", 1, 2), ("cross_reference", 1, 3),
-        ("affine_reference", 3, 2), ("polynomial_target", 1, 1), ("shift_target", 1, 3),
-    ):  # fmt: skip
-        with rasterio.open(SAMPLES / f"{name}.tif") as source:
-            pixels = np.rot90(source.read(band)[:448, :448], flip)
-        path = folder / f"{len(paths)}.tif"
-        with rasterio.open(
-            path, "w", driver="GTiff", dtype=pixels.dtype, count=1, height=448, width=448, crs="EPSG:32633",
-            transform=Affine(10, 0, 400_000, 0, -10, 5_800_000),
-        ) as out:  # fmt: skip
-            out.write(pixels, 1)
-        paths.append(path)
+    for name in ("shift", "affine", "polynomial"):
+        for mirrored in (False, True):
+            with rasterio.open(SAMPLES / f"{name}_reference.tif") as source:
+                pixels = source.read(1)[:448, :448]
+            pixels = pixels[:, ::-1] if mirrored else pixels
+            path = folder / f"{name}_{mirrored}.tif"
+            with rasterio.open(
+                path, "w", driver="GTiff", dtype=pixels.dtype, count=1, height=448, width=448, crs="EPSG:32633",
+                transform=Affine(10, 0, 400_000, 0, -10, 5_800_000),
+            ) as out:  # fmt: skip
+                out.write(pixels, 1)
+            paths.append(path)
     return paths
 
 
 def test_pairs_that_share_no_ground_are_refused(unlike, tmp_path):
     pairs = [(a, b) for i, a in enumerate(unlike) for b in unlike[i + 1 :]]
-    assert len(pairs) >= 20
+    assert len(pairs) == 15
     for k, (a, b) in enumerate(pairs):
         with pytest.raises(GeoregError, match=r"\d") as caught:
             georeg.align(a, b).write(tmp_path / f"{k}.tif")

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import rasterio
+import scenes
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
@@ -82,7 +84,7 @@ FAR = Affine(10, 0, 700000, 0, -10, 5000000)
 LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
 REFUSED: dict[str, tuple[Callable[[str, str, Path], list[str]], str]] = {
     "no overlap": (lambda r, t, d: [r, variant(t, d / "t.tif", transform=FAR)], "share no ground"),
-    "no CRS": (lambda r, t, d: [r, variant(t, d / "t.tif", crs=None)], "no CRS"),
+    "no CRS of the reference": (lambda r, t, d: [variant(r, d / "r.tif", crs=None), t], "no CRS"),
     "local CRS": (lambda r, t, d: [r, variant(t, d / "t.tif", crs=LOCAL)], "local CRS 'site grid'"),
     "local CRS of the reference": (lambda r, t, d: [variant(r, d / "r.tif", crs=LOCAL), t], "local CRS"),
     "not a raster": (lambda r, t, d: [r, text_file(d / "t.tif")], "cannot be opened as a raster"),
@@ -94,8 +96,8 @@ REFUSED: dict[str, tuple[Callable[[str, str, Path], list[str]], str]] = {
     "truncated reference": (lambda r, t, d: [truncated(r, d / "r.tif"), t], "truncated"),
     "all nodata": (lambda r, t, d: [r, variant(t, d / "t.tif", np.zeros_like, nodata=0)], ""),
     "all given nodata": (lambda r, t, d: [r, variant(t, d / "t.tif", np.zeros_like), "--tgt-nodata", "0"], ""),
-    "flat": (lambda r, t, d: [r, variant(t, d / "t.tif", np.ones_like)], "tie points"),
-    "another place": (lambda r, t, d: [r, variant(t, d / "t.tif", lambda a: a[:, ::-1, ::-1].copy())], ""),
+    "flat": (lambda r, t, d: [r, variant(t, d / "t.tif", np.ones_like)], "no valid pixel"),
+    "another place": (lambda r, t, d: [r, variant(t, d / "t.tif", lambda a: a[:, :, ::-1].copy())], ""),
     "band absent": (lambda r, t, d: [r, t, "--tgt-bands", "2"], "no band 2"),
     "band zero": (lambda r, t, d: [r, t, "--ref-bands", "0"], "no band 0"),
     "alpha band": (lambda r, t, d: [r, with_alpha(t, d / "t.tif"), "--tgt-bands", "2"], "alpha band"),
@@ -445,5 +447,59 @@ def test_the_command_line_leaves_the_handling_of_signals_as_it_was(shift_pair: P
 
 
 def enlarged(source: str, path: Path) -> str:
-    """Thirty-six times the ground, so that a run takes some seconds."""
-    return variant(source, path, lambda a: np.tile(a, (1, 6, 6)), height=3072, width=3072)
+    """Thirty-six times the pixels, so that a run takes some seconds."""
+
+    def finer(bands: NDArray[Any]) -> NDArray[Any]:
+        return np.stack([cv2.resize(band, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC) for band in bands])
+
+    return variant(source, path, finer, height=3072, width=3072)
+
+
+# --- any placement --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def turned_pictures(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Two PNG files of the same ground, the second a quarter turn clockwise of the first and a little beside it."""
+    folder, shape = tmp_path_factory.mktemp("pictures"), (320, 320)
+    ground = scenes.fields(side=560)
+    for k, angle_deg in enumerate((0, -90)):
+        picture = scenes.grey(
+            scenes.see(ground, scenes.placed(1.5, angle_deg, (280 - 9 * k, 280), shape), shape), seed=k
+        )
+        assert cv2.imwrite(str(folder / f"{k}.png"), picture)
+    return str(folder / "0.png"), str(folder / "1.png")
+
+
+def test_two_pictures_without_a_place_give_a_third_on_the_first(
+    turned_pictures: Pair, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "out.png"
+    assert main(["align", "--quiet", "--json", *turned_pictures, "-o", str(out)]) == 0
+    told = strict_json(capsys.readouterr().out)
+    assert told["verdict"] == "aligned"
+    assert abs(told["geometry"]["rotation_deg"]) == pytest.approx(90, abs=0.01)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.png"]
+    here, there = cv2.imread(turned_pictures[0], cv2.IMREAD_GRAYSCALE), cv2.imread(str(out), cv2.IMREAD_GRAYSCALE)
+    assert here.shape == there.shape
+    seen = there > 0
+    assert 0.9 < seen.mean() < 1  # 6 of 320 columns lie beside the second picture
+    assert np.corrcoef(here[seen], there[seen])[0, 1] > 0.98
+
+
+def test_a_turn_beyond_the_users_limit_is_exit_code_3_and_no_output(
+    turned_pictures: Pair, tmp_path: Path, capsys: Capture
+) -> None:
+    code = main(["align", "--quiet", *turned_pictures, "-o", str(tmp_path / "out.png"), "--max-rotation-deg", "89"])
+    assert_refused(code, capsys, "--max-rotation-deg 89", exit_code=3)
+    assert list(tmp_path.iterdir()) == []
+    arguments = ["align", "--quiet", *turned_pictures, "-o", str(tmp_path / "out.png"), "--max-rotation-deg", "91"]
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("option", [["--max-rotation-deg", "0"], ["--max-scale", "1"], ["--min-overlap", "1"]])
+def test_a_limit_that_nothing_could_keep_is_refused_before_the_work(
+    option: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    code = main(["align", "--quiet", "absent.png", "absent.png", "-o", str(tmp_path / "out.png"), *option])
+    assert_refused(code, capsys, option[0])
