@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from scipy import special
 
 from georeg.errors import VerificationError
@@ -25,6 +26,8 @@ NULL_CHANCE = 0.01
 MAX_NULL_PX = 0.5
 """What may move the target further than this is no null result, however uncertain."""
 MIN_CHECK_POINTS = 4
+MIN_SPREAD = 0.05
+"""Least share of the ground that was searched over which agreeing check points must be spread."""
 MIN_AGREEING = 0.2
 """Least share of the check points that must agree with the model."""
 
@@ -111,13 +114,24 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
     area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
     n, k = len(residual), int(agreeing.sum())
-    evidence = (math.floor(points.independent * k), math.ceil(points.independent * n))
-    log10_chance = min(0.0, points.log10_tests + log10_binomial_tail(*evidence, min(area_share, 1.0)))
-    verification = Verification(tolerance_px, n, k, log10_chance)
+    agreed = np.flatnonzero(check)[agreeing]
+    witnesses = points.witnesses(np.isin(np.arange(len(points)), agreed))
+    considered = math.ceil(n * witnesses / max(k, 1))
+    log10_chance = min(0.0, points.log10_tests + log10_binomial_tail(witnesses, considered, min(area_share, 1.0)))
+    spread = hull_area(points.ref_xy[agreed]) / max(hull_area(points.ref_xy), 1e-300)
+    verification = Verification(tolerance_px * points.reduction, n, k, log10_chance)
     missed = [
         text
         for failed, text in (
             (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} are needed"),
+            (
+                witnesses < MIN_CHECK_POINTS <= k,
+                f"their windows overlap so that they are {witnesses} that saw ground of their own, {MIN_CHECK_POINTS} are needed",
+            ),
+            (
+                k >= MIN_CHECK_POINTS and spread < MIN_SPREAD,
+                f"they lie on {spread:.1%} of the ground that was searched, {MIN_SPREAD:.0%} is needed: one thing may have moved",
+            ),
             (k < MIN_AGREEING * n, f"{MIN_AGREEING:.0%} of them are needed"),
             (
                 log10_chance > MAX_LOG10_CHANCE,
@@ -128,8 +142,9 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     ]
     if missed:
         raise VerificationError(
-            f"refused: {k} of {n} check points agree with the {fitted.model.kind} model within {tolerance_px:.2g} px, but "
-            f"{' and '.join(missed)}; check that both rasters show the same ground, or try other bands or a larger --max-points"
+            f"refused: {k} of {n} check points agree with the {fitted.model.kind} model within {verification.tolerance_px:.2g} "
+            f"px, but {' and '.join(missed)}; check that both rasters show the same ground, or try other bands or a larger "
+            "--max-points"
         )
     loss = ((residual**2).sum(axis=1) - (points.displacement[check] ** 2).sum(axis=1))[agreeing] / points.gsd**2
     if loss.mean() > max(2 * loss.std() / math.sqrt(k), HARMLESS_PX**2):
@@ -137,8 +152,9 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
             f"refused: the {fitted.model.kind} model moves {k} check points further from the reference, by "
             f"{math.sqrt(loss.mean()):.2g} px RMS; choose a simpler --model or try other bands"
         )
-    before = residual_statistics(points.displacement[check][agreeing], points.gsd, n - k)
-    after = residual_statistics(residual[agreeing], points.gsd, n - k)
+    gsd = points.gsd / points.reduction
+    before = residual_statistics(points.displacement[check][agreeing], gsd, n - k)
+    after = residual_statistics(residual[agreeing], gsd, n - k)
     return verification, before, after
 
 
@@ -146,7 +162,7 @@ def is_null(fitted: Fit) -> bool:
     """Whether the correction cannot be told from none: it helps the tie points that it was fitted to no more than chance."""
     used = fitted.role == Role.FIT
     points = fitted.points.subset(used)
-    moved_px = np.hypot(*fitted.model.displacement(points.tgt_xy).T) / points.gsd
+    moved_px = np.hypot(*fitted.model.displacement(points.tgt_xy).T) / (points.gsd / points.reduction)
     if np.sqrt((moved_px**2).mean()) <= UNMOVED_PX:
         return True
     cov = points.cov + (fitted.sigma_px * points.gsd) ** 2 * np.eye(2)
@@ -156,6 +172,11 @@ def is_null(fitted: Fit) -> bool:
     )
     freedom = 2 * fitted.model.n_terms()
     return bool(before - after <= special.chdtri(freedom, NULL_CHANCE) and moved_px.max() <= MAX_NULL_PX)
+
+
+def hull_area(xy: FloatArray) -> float:
+    """Area of the convex hull of (N, 2) points."""
+    return float(shapely.MultiPoint(xy).convex_hull.area)
 
 
 def log10_binomial_tail(k: int, n: int, p: float) -> float:

@@ -40,6 +40,8 @@ Value = TypeVar("Value")
 Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
+SHOWN_DEG, SHOWN_SCALE = 0.5, 0.01
+"""A rotation or a change of scale beyond this is said in the summary."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,9 @@ class Alignment:
         towards += f"{abs(north):.2f} {unit} {'north' if north >= 0 else 'south'}"
         pixels = [f" ({a.rmse / gsd:.2g} px)" if unit != "px" else "" for a in (self.before, self.after)]
         rmse = [f"{a.rmse:.3g} {unit}{px}" for a, px in zip((self.before, self.after), pixels, strict=True)]
+        turned = abs(self.geometry.rotation_deg) > SHOWN_DEG or abs(self.geometry.scale - 1) > SHOWN_SCALE
+        if turned:
+            towards += f", turned by {self.geometry.rotation_deg:+.4g} degrees, scaled by {self.geometry.scale:.4g}"
         excluded = f", {self.after.n_excluded} more left out as mismatches" if self.after.n_excluded else ""
         inputs = self.points.inputs
         bands = [",".join(map(str, numbers)) for numbers in (inputs.ref_bands, inputs.tgt_bands)]
@@ -192,7 +197,7 @@ def align(
     Parameters
     ----------
     reference, target
-        Paths of two georeferenced rasters, of any CRS, pixel size, type and orientation.
+        Paths of two rasters, of any CRS, pixel size, type and orientation; the target, or both, may have no georeferencing.
     inputs, matching, fitting, limits
         Options of the stages.
     progress
@@ -225,7 +230,8 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
     limits = limits or LimitOptions()
     check_options(limits)
     seen = geometry(fitted.model, fitted.points.tgt_xy, fitted.points.overlap)
-    check_geometry(seen, fitted.model.kind, limits)
+    placed = fitted.points.inputs.initial not in ("center", "none")
+    check_geometry(seen, fitted.model.kind, limits, placed=placed)
     proof = verify(fitted)
     if is_null(fitted):
         fitted = unmoved(fitted)

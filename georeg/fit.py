@@ -108,11 +108,11 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
     block = blocks(points)
     precise = known(points)
-    few = precise.sum() * points.independent < FEW_POINTS
+    few = precise.sum() * _told_by_each(points) < FEW_POINTS
     check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
     kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
-    n = int(offered.sum() * math.sqrt(points.independent))
+    n = int(offered.sum() * math.sqrt(_told_by_each(points)))
     models = [LADDER[kind] for kind in kinds if n >= least_points(LADDER[kind])]
     if not models:
         needed = least_points(Translation if options.model == "auto" else LADDER[options.model])
@@ -143,7 +143,7 @@ def _best(
     Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
     one describes them, as where the target is turned.
     """
-    n = len(points) * points.independent
+    n = len(points) * _told_by_each(points)
     simpler = [model for model in models if n >= least_points(model)]
     for some in (simpler, models) if 0 < len(simpler) < len(models) else (models,):
         chosen, candidates = choose(points, block, some, seed)
@@ -170,11 +170,17 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     low, extent = kept.min(axis=0), np.ptp(kept, axis=0)
     spacing = np.sqrt(extent.prod() / len(kept)) if extent.all() else extent.max() / len(kept)
     # windows that overlap by more than half share their errors: they belong in one block
-    alike = points.window_px * points.gsd * (points.independent < 1)
+    alike = points.window_px * points.gsd * (_told_by_each(points) < 1)
     side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing), 0.75 * alike) or 1.0
     cell = np.floor((xy - low) / side).astype(np.intp)
     _, number = np.unique(cell, axis=0, return_inverse=True)
     return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
+
+
+def _told_by_each(points: TiePoints) -> float:
+    """Share of a tie point's errors that it does not have in common with its neighbours: less than 1 where windows overlap by
+    more than half."""
+    return min(1.0, (2 * points.step) ** 2)
 
 
 def _withheld_class(block: NDArray[np.intp]) -> int:

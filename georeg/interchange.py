@@ -17,7 +17,7 @@ from georeg.tie_points import Inputs, Status, TiePoints
 
 Value = TypeVar("Value")
 
-_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap", "independent")
+_SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap", "reduction", "step")
 
 
 def points_to_dict(points: TiePoints) -> dict[str, Any]:
@@ -101,6 +101,8 @@ def _fit(values: dict[str, Any]) -> Fit:
     points, role = _points(values["tie_points"]), np.array(values["role"], np.uint8)
     if role.shape != (len(points),):
         raise ValueError(f"{role.size} roles of {len(points)} tie points")
+    if len(values["withheld_xy"]) != len(points):
+        raise ValueError(f"{len(values['withheld_xy'])} withheld residuals of {len(points)} tie points")
     return Fit(
         points=points,
         model=from_dict(values["model"]),

@@ -43,7 +43,9 @@ class MatchOptions:
     )
     spacing_px: int | None = option(None, "distance of the windows in working pixels; by default from --max-points")
     max_points: int = option(500, "about how many windows to try where --spacing-px is not given")
-    max_shift_m: float | None = option(None, "largest shift to accept, metres; by default half the overlap is searched")
+    max_shift_m: float | None = option(
+        None, "largest shift to accept, metres; by default as far as the smaller raster is long"
+    )
     matcher: MatcherKind = option(
         "auto",
         "phase seeks the windows of a lattice by the phase of their gradients, features those about keypoints, structure by "

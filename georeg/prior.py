@@ -25,6 +25,7 @@ from georeg.mixture import robust_fit
 from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
 from georeg.overlap import Pair, footprint, longer_side, pair_rasters, unit_name
 from georeg.placement import apply_transform, compose
+from georeg.rivals import on_same_pixels
 from georeg.tie_points import TiePoints
 from georeg.tiles import Overview, Tiles, overviews
 
@@ -36,6 +37,8 @@ CONFIRMING_POINTS: dict[How, int] = {"phase": 36, "structure": 64}
 """Windows with which a candidate is tested."""
 TOLERANCE_PX = 2.0
 """A tile agrees with a candidate this close to the model on which most do."""
+CLEAR_SCORE = 0.5
+"""Tiles that agree better than this, in the mean, see the ground."""
 LOG10_CONFIRMED = -4.0
 """A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
 RIVAL_TILES = 0.5
@@ -46,8 +49,6 @@ APART_PX = 6.0
 """Candidates that tiles bring closer together than this are one."""
 TELLING_PX: dict[How, int] = {"phase": 64, "structure": 96}
 """Where windows of this side fit on larger pixels, what they do not confirm is not tried on smaller ones."""
-LEAST_AGREEING = 4
-"""With fewer agreeing tiles on the best candidate the search ends."""
 NEAR_PX = 8
 """A shift shorter than this, in pixels of the tiles that test it, needs no test of its own."""
 LIKELY_SHIFTS = 2
@@ -85,14 +86,14 @@ class Prior:
 
 
 def find_prior(tiles: Tiles, progress: Progress) -> Prior:
-    """The placement that tiles confirm, or the one that comes nearest to it.
+    """The placement that tiles confirm.
 
     Raises
     ------
     OverlapError
         A raster has no valid pixels where they may meet.
     MatchError
-        Two placements are confirmed.
+        No placement is confirmed, or two are.
     """
     regions = _regions(tiles)
     factor = _factor(regions)
@@ -101,28 +102,30 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
     for picture, reader in zip(pictures, (tiles.ref, tiles.tgt), strict=True):
         if not picture.valid.any():
             raise OverlapError(
-                f"{reader.raster.name} has no valid pixel where the two rasters overlap in the bands chosen; check its nodata "
-                "value and mask, or give --ref-nodata / --tgt-nodata"
+                f"{reader.raster.name} shows nothing where the two rasters may overlap: its pixels are invalid or have one value "
+                "in the bands chosen; check its nodata value and mask, give --ref-nodata / --tgt-nodata, or choose other bands"
             )
     tried: list[Prior] = []
     stages = _stages(tiles, regions, factor, pictures)
     for k, (stage, how, models) in enumerate(stages):
-        found = [_tested(tiles, model, factor, stage, how) for model in models()]
+        found = _all_tested(tiles, models(), factor, stage, how)
         tried += found
         progress("coarse", k + 1, len(stages))
         confirmed = sorted((p for p in found if p.confirmed), key=_doubt)
         if confirmed:
-            _refuse_rival(confirmed[0], confirmed[1:], tiles)
+            best, others = confirmed[0], confirmed[1:]
+            if best.score < CLEAR_SCORE and on_same_pixels(tiles.pair, best.model):
+                # what is printed in both files lies on the same pixels: is the ground elsewhere?
+                others += [p for s, h, m in stages if s == "features" for p in _all_tested(tiles, m(), factor, s, h)]
+            _refuse_rival(best, [other for other in others if other.confirmed], tiles)
             progress("coarse", len(stages), len(stages))
             return confirmed[0]
     best = min(tried, key=_doubt)
-    if best.agreeing < LEAST_AGREEING:
-        raise MatchError(
-            f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed: {len(tried)} shifts, "
-            f"rotations and scales were tried, on which at most {best.agreeing} tiles agree; check that both show the same "
-            "ground, or try other bands, a smaller --window-px or another --matcher or --initial"
-        )
-    return best
+    raise MatchError(
+        f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed: {len(tried)} tests of shifts, "
+        f"rotations and scales were made, and at most {best.agreeing} tiles agree on one; check that both show the same ground, "
+        "or try other bands, a smaller --window-px or another --matcher or --initial"
+    )
 
 
 def _doubt(prior: Prior) -> tuple[bool, float]:
@@ -178,6 +181,10 @@ def _stages(
     return [stage for stage in stages if stage[1] in allowed]
 
 
+def _all_tested(tiles: Tiles, models: list[PolynomialDisplacement], factor: int, stage: str, how: How) -> list[Prior]:
+    return [_tested(tiles, model, factor, stage, how) for model in models]
+
+
 def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str, how: How) -> Prior:
     """The candidate as tiles improve it, on larger and then on smaller pixels, until it is confirmed."""
     pair = tiles.pair if stage == "shift" else pair_rasters(tiles.pair.reference, tiles.pair.target, model)
@@ -204,8 +211,9 @@ def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, sta
         if better is not None:
             agrees = np.hypot(*(kept.ref_xy - better(kept.tgt_xy)).T) <= TOLERANCE_PX * kept.gsd
             share = math.pi * TOLERANCE_PX**2 / (2 * kept.search_px + 1) ** 2
-            n, k = (int(m * points.independent) - kind.n_terms() for m in (len(kept), agrees.sum()))
-            chance = log10_binomial_tail(k, n, share)
+            k = kept.witnesses(agrees)
+            n = math.ceil(len(kept) * k / max(int(agrees.sum()), 1))
+            chance = log10_binomial_tail(k - kind.n_terms(), n - kind.n_terms(), share)
             score = float(kept.score[agrees].mean()) if agrees.any() else 0.0
             told = replace(untold, model=better, agreeing=int(agrees.sum()), log10_chance=chance, score=score)
             return told, points.window_px
@@ -233,7 +241,8 @@ def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
     xy = shapely.get_coordinates(footprint(best.pair.target_placement(identity())))
     for other in others:
         apart = np.hypot(*(best.model(xy) - other.model(xy)).T)
-        alike = other.agreeing >= RIVAL_TILES * best.agreeing and other.score >= RIVAL_SCORE * best.score
+        strong = other.agreeing >= RIVAL_TILES * best.agreeing and other.score >= RIVAL_SCORE * best.score
+        alike = strong or other.pair is not tiles.pair  # turned or scaled, it is no echo of ground that repeats
         if alike and np.median(apart) > APART_PX * level_px:
             raise MatchError(
                 f"refused as ambiguous: {best.agreeing} tiles agree on one placement of {tiles.pair.target.name} and "

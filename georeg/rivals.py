@@ -9,19 +9,46 @@ import numpy as np
 from georeg.errors import MatchError
 from georeg.matching.coarse import Rival, strongest_rival
 from georeg.models import PolynomialDisplacement
-from georeg.overlap import longer_side, nodes
+from georeg.overlap import Pair, longer_side, nodes
+from georeg.tie_points import Status, TiePoints
 from georeg.tiles import Tiles, overview, window
 
-SHARE = 0.35
-"""A second shift with this share of the correlation at none is a rival."""
-SIGMAS = 14.0
-"""If its correlation exceeds that of chance by so many standard deviations."""
+EVIDENT = ((0.35, 14.0), (0.2, 18.0))
+"""A second shift is a rival if it has this share of the correlation at none, and so many standard deviations of chance."""
 PATCH_PX = 384
 """Side of the patches at full resolution in which a rival is sought, up to half as far away."""
 PATCHES = 2
 """About how many of them."""
-LEVELS = (1, 4)
-"""Reductions at which one is sought: a pattern of single pixels hides the ground on the finest, and vanishes on others."""
+PRINTED_SHARE = 0.25
+"""If fewer of the windows that show anything agree, on the same pixels of both files, something is printed there."""
+LEVELS = {1: 6, 2: 3, 4: 2}
+"""Reductions at which one is sought, and how far away it must be in their pixels: a pattern of single pixels hides the
+ground on the finest, and vanishes on others."""
+
+
+def refuse_print(points: TiePoints, pair: Pair, prior: PolynomialDisplacement) -> None:
+    """Raise where the same pixels of both files are found to agree, but in few of the windows that show anything.
+
+    Raises
+    ------
+    MatchError
+        A screen's tools, a collar or a legend may be all that both show.
+    """
+    telling = int((points.kept | ~np.isin(points.status, (Status.MASKED, Status.LOW_TEXTURE))).sum())
+    kept = int(points.kept.sum())
+    if kept < PRINTED_SHARE * telling and on_same_pixels(pair, prior):
+        raise MatchError(
+            f"refused: {kept} of {telling} windows agree, and on the same pixels of both files, as what is printed in both "
+            "would; set that to nodata, or try other bands"
+        )
+
+
+def on_same_pixels(pair: Pair, model: PolynomialDisplacement) -> bool:
+    """Whether a correction lays every pixel of the target's file on the same of the reference's, but for one pixel."""
+    height, width = pair.target.shape
+    px = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
+    on = pair.reference_placement().to_px(pair.target_placement(model).to_xy(px))
+    return bool(np.abs(on - px).max() <= 1)
 
 
 def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
@@ -34,7 +61,7 @@ def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
     """
     for factor in LEVELS:
         rival = _strongest_rival(tiles, prior, factor)
-        if rival is not None and rival.share >= SHARE and rival.sigmas >= SIGMAS:
+        if rival is not None and any(rival.share >= share and rival.sigmas >= sigmas for share, sigmas in EVIDENT):
             apart_px = factor * float(np.hypot(*rival.shift_px))
             raise MatchError(
                 f"refused as ambiguous: {tiles.pair.reference.name} and {tiles.pair.target.name} agree at another place too, "
@@ -53,4 +80,4 @@ def _strongest_rival(tiles: Tiles, prior: PolynomialDisplacement, factor: int) -
         grid = window(level, tuple(centre - half), tuple(centre + half))
         ref, tgt = (overview(side, grid, rough=True) for side in tiles.sides(prior))
         patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
-    return strongest_rival(patches) if patches else None
+    return strongest_rival(patches, LEVELS[factor]) if patches else None

@@ -67,8 +67,10 @@ def check_options(limits: LimitOptions) -> None:
         raise InputError(f"--min-overlap is {limits.min_overlap}; give a share from 0 to 1")
 
 
-def check_geometry(found: Geometry, kind: str, limits: LimitOptions) -> None:
+def check_geometry(found: Geometry, kind: str, limits: LimitOptions, *, placed: bool = True) -> None:
     """Raise for a correction that is out of the ordinary.
+
+    Where the target was not ``placed`` by a georeferencing of its own, its scale means nothing.
 
     Raises
     ------
@@ -90,6 +92,8 @@ def check_geometry(found: Geometry, kind: str, limits: LimitOptions) -> None:
     )
     for name, value, text in anomalies:
         limit = getattr(limits, name)
+        if name == "max_scale" and not placed:
+            continue
         if limit is not None and value > (-limit if name == "min_overlap" else limit):
             error = VerificationError if limit == getattr(_DEFAULT, name) else LimitError
             raise error(

@@ -17,7 +17,7 @@ from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
 from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
 from georeg.raster import Reader
-from georeg.rivals import refuse_other_ground
+from georeg.rivals import refuse_other_ground, refuse_print
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles
 
@@ -65,6 +65,7 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
         progress("refine", len(levels), len(levels))
         points = dense(tiles, prior, window_px, found, progress)
         prior = improved(points.subset(points.kept), prior, Affine) or prior
+        refuse_print(points, tiles.pair, prior)
         refuse_other_ground(tiles, prior)
         return replace(points, log10_tests=found.log10_tests, overlap=_overlap(tiles.pair, prior))
 
@@ -117,7 +118,7 @@ def dense(
         "auto": ("structure", "phase") if found.how == "structure" else ("phase", options.detector, "structure"),
     }
     best, most = None, -1
-    for level in (1, 2) if found.confirmed else (1,):
+    for level in (1, 2):
         for how in hows[options.matcher]:
             points = tiles.match(
                 prior,

@@ -13,6 +13,10 @@ from georeg.options import InitialKind
 FloatArray = NDArray[np.float64]
 
 
+HARDLY = 0.6
+"""Windows whose centres are this share of their side apart hardly overlap: less than texture moves them."""
+
+
 class Status(IntEnum):
     """Whether a tie point is kept, or why it was rejected."""
 
@@ -81,8 +85,10 @@ class TiePoints:
     """About how many placements they were sought at, of which this was the best."""
     overlap: float = 1.0
     """Share of the smaller raster that lies on the other there."""
-    independent: float = 1.0
-    """Share of the tie points that counts as evidence, where windows overlap by more than half."""
+    reduction: int = 1
+    """Each pixel that is spoken of here is so many of the working grid on a side."""
+    step: float = 1.0
+    """Distance of the windows as a share of their side."""
 
     def __post_init__(self) -> None:
         n = len(self.ref_xy)
@@ -115,6 +121,24 @@ class TiePoints:
         arrays = {name: getattr(self, name)[chosen] for name in ("ref_xy", "tgt_xy", "cov", "score", "status")}
         return replace(self, **arrays)
 
+    def witnesses(self, chosen: NDArray[np.bool_]) -> int:
+        """How many of the ``chosen`` (N,) tie points saw ground of their own: windows that hardly overlap, one by one.
+
+        Windows that share pixels share what these pixels say, be it right or wrong.
+        """
+        px = self.ref_xy[chosen] / (self.gsd * self.window_px)
+        orders = (np.lexsort(np.round(8 * side * px.T) / 8) for side in (1, -1, np.array([[1], [-1]])))
+        return max(_apart(px[order]) for order in orders)
+
     def counts(self) -> dict[str, int]:
         """Number of points by status, only those that occur."""
         return {s.name.lower(): int(n) for s in Status if (n := (self.status == s).sum())}
+
+
+def _apart(px: FloatArray) -> int:
+    """How many of (N, 2) windows, taken one after the other, hardly overlap with any taken before; in window sides."""
+    taken = np.zeros((0, 2))
+    for at in px:
+        if not (np.abs(taken - at) < HARDLY).all(axis=1).any():
+            taken = np.vstack([taken, at])
+    return len(taken)

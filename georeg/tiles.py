@@ -74,7 +74,7 @@ class Tiles:
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
         points = self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
-        return replace(points, independent=min(1.0, (2 * spacing / window_px) ** 2))
+        return replace(points, reduction=factor, step=spacing / window_px)
 
     def sides(
         self, model: PolynomialDisplacement

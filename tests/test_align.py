@@ -124,7 +124,7 @@ def test_no_shift_beyond_the_users_largest_is_accepted():
     pair = SAMPLES / TRUTH["shift"]["reference"], SAMPLES / TRUTH["shift"]["target"]
     true_m = float(np.hypot(*TRUTH["shift"]["model"]["coefficients_x"], *TRUTH["shift"]["model"]["coefficients_y"]))
     assert georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=1.1 * true_m)).kept.sum() > 100
-    with pytest.raises(MatchError, match="could be confirmed.*at most 0 tiles agree"):
+    with pytest.raises(MatchError, match=r"could be confirmed.*at most 0 tiles agree"):
         georeg.match(*pair, matching=georeg.MatchOptions(max_shift_m=0.9 * true_m))
 
 

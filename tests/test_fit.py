@@ -229,15 +229,13 @@ def test_check_points_are_withheld_for_good_from_fifty_on():
 
 
 def test_points_that_overlap_count_as_fewer():
-    """Of 64 tie points of which a third is evidence there are few, and their agreement proves less."""
-    whole = tie_points(shift, n=64)
-    third = replace(whole, independent=1 / 3)
-    assert np.isfinite(fit(third).withheld_xy).all()
+    """Where windows overlap by three quarters, 64 tie points are few; and windows of one place are one witness."""
+    assert np.isfinite(fit(replace(tie_points(shift, n=64), step=0.25)).withheld_xy).all()
     few = fit(tie_points(shift, n=36))
-    chance = [
-        verify(replace(few, points=replace(few.points, independent=share)))[0].log10_chance for share in (1.0, 0.5)
-    ]
-    assert chance[1] == pytest.approx(chance[0] / 2, rel=0.1)
+    narrow, wide = (replace(few.points, window_px=side) for side in (few.points.window_px, 8 * few.points.window_px))
+    assert wide.witnesses(wide.kept) < narrow.witnesses(narrow.kept) == narrow.kept.sum()
+    with pytest.raises(VerificationError, match="ground of their own"):
+        verify(replace(few, points=replace(few.points, window_px=1000 * few.points.window_px)))
 
 
 def test_a_search_of_many_placements_must_prove_more():

@@ -14,9 +14,10 @@ import georeg
 ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "options", "tie_points", "models", "initial", "raster", "placement", "warp", "overlap", "sanity",
-    "matching.fields", "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
-    "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "execution", "fit", "accuracy",
-    "interchange", "files", "geotiff", "blocks", "tiles", "prior", "search", "align", "report.checkerboard", "verbs", "cli",
+    "matching.fields", "matching._kernel", "matching.refine", "matching.structure", "matching.channels",
+    "matching.windows", "matching.preprocess", "matching.features", "matching.coarse", "matching.pose",
+    "matching.pose_features", "execution", "mixture", "fit", "accuracy", "interchange", "files", "geotiff", "blocks",
+    "tiles", "rivals", "prior", "search", "align", "report.checkerboard", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

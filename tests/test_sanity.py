@@ -11,6 +11,7 @@ from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyproj import CRS
 
 import georeg
 from georeg.accuracy import is_null
@@ -148,7 +149,8 @@ def tie_points(displacement_px: Any, noise_px: float, n: int = 100, seed: int = 
     moved = np.array(displacement_px) + noise_px * rng.normal(size=(n, 2))
     return TiePoints(
         ref_xy=tgt_xy + GSD * moved, tgt_xy=tgt_xy, cov=np.tile(np.eye(2) * (max(noise_px, 0.01) * GSD) ** 2, (n, 1, 1)),
-        score=np.ones(n), status=np.zeros(n, np.uint8), inputs=Inputs("ref.tif", "tgt.tif"), crs="EPSG:32633", gsd=GSD,
+        score=np.ones(n), status=np.zeros(n, np.uint8), inputs=Inputs("ref.tif", "tgt.tif"),
+        crs=CRS.from_epsg(32633).to_wkt(), gsd=GSD,
         window_px=64, search_px=16.0, chance=0.01,
     )  # fmt: skip
 
@@ -190,7 +192,7 @@ def test_an_alignment_survives_its_json_to_the_last_bit(n: int, displacement_px:
     """With check points withheld in turn and for good, aligned and not, and with tie points that check nothing."""
     points = tie_points(displacement_px, 0.1, n)
     rejected = np.where(np.arange(n) % 7 == 3, 3, 0)
-    points = replace(points, status=rejected, log10_tests=7.0, overlap=0.7, independent=0.9)
+    points = replace(points, status=rejected, log10_tests=7.0, overlap=0.7, step=0.9)
     found = georeg.assess(fit(points))
     again = georeg.Alignment.from_json(found.to_json())
     assert again == found

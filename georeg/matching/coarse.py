@@ -19,8 +19,6 @@ FloatArray = NDArray[np.float64]
 Side = tuple[NDArray[np.float32], NDArray[np.bool_]]
 _Edges = tuple[NDArray[np.complex64], NDArray[np.bool_]]
 
-APART_PX = 6
-"""A rival is further away than this."""
 MIN_OVERLAP = 0.25
 """Least share of the smaller image's edges that must overlap for a shift to count."""
 
@@ -68,7 +66,7 @@ class Rival:
     """Its height in standard deviations of chance, roughly."""
 
 
-def strongest_rival(patches: Sequence[tuple[Side, Side]]) -> Rival | None:
+def strongest_rival(patches: Sequence[tuple[Side, Side]], apart_px: int) -> Rival | None:
     """The shift that, besides none, most agrees with pairs of aligned patches; None where they tell nothing.
 
     Ground that repeats agrees with itself when shifted: that much of the correlation at no shift is taken away first.
@@ -78,6 +76,8 @@ def strongest_rival(patches: Sequence[tuple[Side, Side]]) -> Rival | None:
     ----------
     patches
         Reference and target on one grid, each an image (bands, height, width) and its valid mask; all of one shape.
+    apart_px
+        A rival is further away than this.
     """
     cross = np.zeros(1)
     for (ref, ref_valid), (tgt, tgt_valid) in patches:
@@ -87,7 +87,7 @@ def strongest_rival(patches: Sequence[tuple[Side, Side]]) -> Rival | None:
     if cross.ndim < 3 or not cross[2, 0, 0] > 0:
         return None
     correlation, echo = cross[:2] / np.maximum(cross[2], 1e-9)
-    near = np.ix_(np.arange(-APART_PX, APART_PX + 1), np.arange(-APART_PX, APART_PX + 1))
+    near = np.ix_(np.arange(-apart_px, apart_px + 1), np.arange(-apart_px, apart_px + 1))
     best = float(correlation[near].max())
     rest = np.where(cross[2] > 0, (correlation - best * echo) * np.sqrt(cross[2] / cross[2].max()), 0)
     sigma = 1.4826 * float(np.median(np.abs(rest[cross[2] > 0])))
