@@ -96,7 +96,7 @@ REFUSED: dict[str, tuple[Callable[[str, str, Path], list[str]], str]] = {
     "truncated reference": (lambda r, t, d: [truncated(r, d / "r.tif"), t], "truncated"),
     "all nodata": (lambda r, t, d: [r, variant(t, d / "t.tif", np.zeros_like, nodata=0)], ""),
     "all given nodata": (lambda r, t, d: [r, variant(t, d / "t.tif", np.zeros_like), "--tgt-nodata", "0"], ""),
-    "flat": (lambda r, t, d: [r, variant(t, d / "t.tif", np.ones_like)], "no valid pixel"),
+    "flat": (lambda r, t, d: [r, variant(t, d / "t.tif", np.ones_like)], "shows nothing"),
     "another place": (lambda r, t, d: [r, variant(t, d / "t.tif", lambda a: a[:, :, ::-1].copy())], ""),
     "band absent": (lambda r, t, d: [r, t, "--tgt-bands", "2"], "no band 2"),
     "band zero": (lambda r, t, d: [r, t, "--ref-bands", "0"], "no band 0"),
