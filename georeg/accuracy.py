@@ -26,6 +26,8 @@ NULL_CHANCE = 0.01
 MAX_NULL_PX = 0.5
 """What may move the target further than this is no null result, however uncertain."""
 MIN_CHECK_POINTS = 4
+MIN_WITNESSES = 3
+"""Least number of agreeing check points whose windows hardly overlap."""
 MIN_SPREAD = 0.05
 """Least share of the ground that was searched over which agreeing check points must be spread."""
 MIN_AGREEING = 0.2
@@ -125,8 +127,8 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
         for failed, text in (
             (k < MIN_CHECK_POINTS, f"{MIN_CHECK_POINTS} are needed"),
             (
-                witnesses < MIN_CHECK_POINTS <= k,
-                f"their windows overlap so that they are {witnesses} that saw ground of their own, {MIN_CHECK_POINTS} are needed",
+                witnesses < MIN_WITNESSES and k >= MIN_CHECK_POINTS,
+                f"their windows overlap so that they are {witnesses} that saw ground of their own, {MIN_WITNESSES} are needed",
             ),
             (
                 k >= MIN_CHECK_POINTS and spread < MIN_SPREAD,

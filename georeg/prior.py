@@ -39,7 +39,7 @@ TOLERANCE_PX = 2.0
 """A tile agrees with a candidate this close to the model on which most do."""
 CLEAR_SCORE = 0.5
 """Tiles that agree better than this, in the mean, see the ground."""
-LOG10_CONFIRMED = -4.0
+LOG10_CONFIRMED = -1.0
 """A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
 RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
