@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 
 
 HARDLY = 0.6
-"""Windows whose centres are this share of their side apart hardly overlap: less than texture moves them."""
+"""Windows whose centres are this share of their side apart hardly overlap."""
 
 
 class Status(IntEnum):
