@@ -65,7 +65,7 @@ def test_sentinel2_dates_agree_with_an_independent_estimator(brandenburg):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc to read the peak memory from")
-def test_sentinel2_dates_are_aligned_within_ten_cpu_seconds_and_500_mb(tmp_path):
+def test_sentinel2_dates_are_aligned_within_fifteen_cpu_seconds_and_500_mb(tmp_path):
     # not ru_maxrss, which a child takes over from whoever started it
     code = (
         "import re, sys, time; from georeg.cli import main; code = main(sys.argv[1:]); print(time.process_time()); "
@@ -73,14 +73,14 @@ def test_sentinel2_dates_are_aligned_within_ten_cpu_seconds_and_500_mb(tmp_path)
     )
     command = [sys.executable, "-c", code, "align", str(S2_REF), str(S2_TGT), "--quiet", "-o"]
     spent_s = []
-    while len(spent_s) < 3 and not (spent_s and min(spent_s) < 10):  # a busy machine doubles the time
+    while len(spent_s) < 3 and not (spent_s and min(spent_s) < 15):  # a busy machine doubles the time
         output = str(tmp_path / f"aligned{len(spent_s)}.tif")
         done = subprocess.run([*command, output], capture_output=True, text=True, check=True)
         sentence, cpu_s, peak_mb = done.stdout.strip().splitlines()
         spent_s.append(float(cpu_s))
         assert "check points" in sentence
         assert int(peak_mb) < 500
-    assert min(spent_s) < 10
+    assert min(spent_s) < 15
 
 
 @pytest.mark.parametrize("bands", [(4,), (1, 2, 3, 4, 5)])
