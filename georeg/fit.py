@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -135,9 +136,12 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     return Fit(points, model, role, sigma_px, candidates, withheld_xy)
 
 
+_Chosen = tuple[type[PolynomialDisplacement], tuple[Candidate, ...], PolynomialDisplacement, NDArray[np.bool_], float]
+
+
 def _best(
     points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
-) -> tuple[type[PolynomialDisplacement], tuple[Candidate, ...], PolynomialDisplacement, NDArray[np.bool_], float]:
+) -> _Chosen:
     """The model chosen and what `robust_fit` makes of it.
 
     Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
@@ -145,14 +149,17 @@ def _best(
     """
     n = len(points) * _told_by_each(points)
     simpler = [model for model in models if n >= least_points(model)]
-    for some in (simpler, models) if 0 < len(simpler) < len(models) else (models,):
-        chosen, candidates = choose(points, block, some, seed)
-        try:
-            return chosen, candidates, *robust_fit(points, chosen, seed)
-        except FitError:
-            if some is models:
-                raise
-    raise AssertionError("unreachable")
+    if 0 < len(simpler) < len(models):
+        with suppress(FitError):
+            return _chosen(points, block, simpler, seed)
+    return _chosen(points, block, models, seed)
+
+
+def _chosen(
+    points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
+) -> _Chosen:
+    chosen, candidates = choose(points, block, models, seed)
+    return chosen, candidates, *robust_fit(points, chosen, seed)
 
 
 def unmoved(fitted: Fit) -> Fit:

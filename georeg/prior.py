@@ -31,8 +31,6 @@ from georeg.tiles import Overview, Tiles, overviews
 
 OVERVIEW_PX = 512
 """The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
-FEATURES_PX = 1024
-"""Features are sought on overviews of up to this on a side."""
 CONFIRMING_POINTS: dict[How, int] = {"phase": 36, "structure": 64}
 """Windows with which a candidate is tested."""
 TOLERANCE_PX = 2.0
@@ -40,7 +38,8 @@ TOLERANCE_PX = 2.0
 CLEAR_SCORE = 0.5
 """Tiles that agree better than this, in the mean, see the ground."""
 LOG10_CONFIRMED = -1.0
-"""A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with less."""
+"""A candidate is confirmed where chance would give as many agreeing tiles to one of all that were possible with a
+probability of less than 10 to this; the proof on check points, which is stricter, comes after."""
 RIVAL_TILES = 0.5
 """A second candidate with this share of the first's agreeing tiles is its rival."""
 RIVAL_SCORE = 0.6
