@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from georeg.accuracy import Accuracy as Accuracy
     from georeg.align import Alignment as Alignment
     from georeg.align import align as align
-    from georeg.align import apply as apply
     from georeg.align import assess as assess
     from georeg.align import match as match
+    from georeg.apply import apply as apply
+    from georeg.apply import apply_all as apply_all
+    from georeg.by_hand import fit_by_hand as fit_by_hand
     from georeg.errors import GeoregError as GeoregError
+    from georeg.export import export as export
     from georeg.fit import Fit as Fit
     from georeg.fit import fit as fit
+    from georeg.gcps import read_points as read_points
     from georeg.options import FitOptions as FitOptions
+    from georeg.options import HandOptions as HandOptions
     from georeg.options import InputOptions as InputOptions
     from georeg.options import LimitOptions as LimitOptions
     from georeg.options import MatchOptions as MatchOptions
@@ -37,16 +42,21 @@ _HOME = {
     "Fit": "fit",
     "FitOptions": "options",
     "GeoregError": "errors",
+    "HandOptions": "options",
     "InputOptions": "options",
     "LimitOptions": "options",
     "MatchOptions": "options",
     "TiePoints": "tie_points",
     "WriteOptions": "options",
     "align": "align",
-    "apply": "align",
+    "apply": "apply",
+    "apply_all": "apply",
     "assess": "align",
+    "export": "export",
     "fit": "fit",
+    "fit_by_hand": "by_hand",
     "match": "align",
+    "read_points": "gcps",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

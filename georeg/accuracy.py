@@ -172,7 +172,7 @@ def is_null(fitted: Fit) -> bool:
         float(np.einsum("ni,nij,nj->", d, np.linalg.inv(cov), d))
         for d in (points.displacement, fitted.residual()[used])
     )
-    freedom = 2 * fitted.model.n_terms()
+    freedom = fitted.model.freedom
     return bool(before - after <= special.chdtri(freedom, NULL_CHANCE) and moved_px.max() <= MAX_NULL_PX)
 
 

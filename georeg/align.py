@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from georeg import __version__
 from georeg.accuracy import Accuracy, Verification, is_null, verify
+from georeg.apply import How, apply
 from georeg.errors import InputError, LimitError, MatchError
-from georeg.execution import Progress, run_ordered, silent, workers
-from georeg.files import check_output
+from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
-from georeg.geotiff import BLOCK_PX, check_format, copy_with_transform, picture_format, write_blocks, write_picture
-from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
-from georeg.models import FloatArray, PolynomialDisplacement, identity
+from georeg.models import FloatArray, Model, identity
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
-from georeg.placement import Placement, corrected_transform
-from georeg.raster import Raster, Reader, check_bands, open_pair, open_raster, open_reference
+from georeg.placement import Placement
+from georeg.raster import check_bands, open_pair
 from georeg.sanity import Geometry, check_geometry, check_options, geometry
 from georeg.search import find_tie_points
 from georeg.tie_points import Inputs, TiePoints
-from georeg.warp import Kernel, output_windows, resample_window
 
-Value = TypeVar("Value")
 Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
@@ -61,14 +54,14 @@ class Alignment:
     """georeg that made it."""
 
     @property
-    def model(self) -> PolynomialDisplacement:
+    def model(self) -> Model:
         """The correction: target map xy -> corrected map xy, both in `crs`."""
         return self.fitted.model
 
     @property
     def verdict(self) -> Verdict:
         """``already aligned`` where the correction found cannot be told from none, and none is made."""
-        return "aligned" if self.model.coefficients.any() else "already aligned"
+        return "already aligned" if self.model.still else "aligned"
 
     @property
     def points(self) -> TiePoints:
@@ -175,8 +168,8 @@ class Alignment:
         """
         return cls.from_dict(parse_json(text))
 
-    def write(self, path: PathLike, options: WriteOptions | None = None) -> str:
-        """Write the corrected target to ``path``; see `apply`."""
+    def write(self, path: PathLike, options: WriteOptions | None = None) -> How:
+        """Write the corrected target to ``path``; see `georeg.apply`."""
         return apply(self, path, options)
 
 
@@ -245,77 +238,6 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
                 f"of {limit:g} px; nothing was written: raise --max-{name}-px or try --model polynomial2"
             )
     return alignment
-
-
-def apply(
-    alignment: Alignment,
-    path: PathLike,
-    options: WriteOptions | None = None,
-    *,
-    target: PathLike | None = None,
-    progress: Progress = silent,
-) -> str:
-    """Write a corrected copy of the target, or of another raster of the same acquisition.
-
-    A translation or affine correction rewrites the geotransform alone, and the CRS of a file that had none, and touches
-    no pixel; others, and ``options.resample``, put the pixels on the reference's grid. So does every correction where
-    the reference is a plain picture; ``path`` may then be of a PNG or JPEG.
-
-    Returns
-    -------
-    how
-        ``"geotransform"`` or ``"resampled"``.
-
-    Raises
-    ------
-    InputError
-        ``path`` is of a PNG or JPEG, and the result has a place on Earth.
-    OutputError
-        The output exists, is an input, or cannot be written. Nothing is left under its name.
-    """
-    options = options or WriteOptions()
-    inputs = alignment.points.inputs
-    path, plain = os.fspath(path), alignment.crs == PIXELS
-    check_format(path, plain)
-    needed = plain or inputs.initial not in ("auto", "geotransform")
-    reference = open_reference(inputs.reference) if needed or os.path.exists(inputs.reference) else None
-    raster = open_raster(
-        inputs.target if target is None else target,
-        nodata=inputs.tgt_nodata,
-        initial=inputs.initial,
-        reference=reference,
-    )
-    protected = (inputs.reference, inputs.target, raster.path, *(reference.files if reference else ()))
-    check_output(path, protected, overwrite=options.overwrite)
-    placement = Placement(raster, alignment.crs, alignment.model)
-    transform = None if options.resample or plain else corrected_transform(placement)
-    if transform is not None:
-        progress("write", 0, 1)
-        copy_with_transform(raster, transform, path)
-        progress("write", 1, 1)
-        return "geotransform"
-    _resample(placement, reference or open_reference(inputs.reference), path, options, progress)
-    return "resampled"
-
-
-def _resample(placement: Placement, reference: Raster, path: str, options: WriteOptions, progress: Progress) -> None:
-    raster = placement.raster
-    kernel: Kernel = "nearest" if raster.categorical else "cubic"
-    if options.resampling != "auto":
-        kernel = options.resampling
-    grid = GeoBox(reference.shape, reference.transform, reference.crs.to_wkt())
-    windows = output_windows(reference.shape, BLOCK_PX)
-    with Reader(raster) as reader, workers() as executor:
-        blocks = run_ordered(partial(resample_window, reader, placement, grid, kernel), windows, executor)
-        write = write_picture if picture_format(path) else write_blocks
-        write(raster, grid, _counted(blocks, len(windows), progress), path)
-
-
-def _counted(blocks: Iterator[Value], n: int, progress: Progress) -> Iterator[Value]:
-    for k, block in enumerate(blocks):
-        progress("write", k, n)
-        yield block
-    progress("write", n, n)
 
 
 def match(

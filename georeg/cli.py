@@ -18,7 +18,7 @@ from typing import Any
 
 import georeg
 from georeg.errors import GeoregError
-from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 
 DESCRIPTION = (
     "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
@@ -79,9 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
     verb = _verb(verbs, "fit", "fit a correction to tie points")
-    verb.add_argument("points", metavar="POINTS", help="file from georeg match")
+    verb.add_argument("points", metavar="POINTS", help="file from georeg match, or a .points or .csv file made by hand")
     _output(verb, "the fit, JSON")
-    _options(verb, FitOptions)
+    _options(verb, FitOptions, HandOptions)
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
     verb = _verb(verbs, "assess", "measure how well two rasters agree, or prove a fit; changes no raster")
@@ -90,11 +90,27 @@ def _parser() -> argparse.ArgumentParser:
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions)
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
-    verb = _verb(verbs, "apply", "write a corrected raster from a result")
-    verb.add_argument("result", metavar="RESULT", help="file from georeg assess, or from georeg align --json")
-    verb.add_argument("target", nargs="?", metavar="TARGET", help="another raster of the same acquisition to correct")
-    _output(verb, "the corrected raster, a GeoTIFF")
+    verb = _verb(verbs, "apply", "correct a target, and all that shares its wrong frame, by a result")
+    verb.add_argument(
+        "result", metavar="RESULT", help="file from georeg assess or align --json, or, not proven, from georeg fit"
+    )
+    verb.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help="other rasters of the same acquisition, or vector files drawn on it, to correct; by default the raster that was "
+        "matched. What must be resampled goes onto the reference's grid whatever its own pixels; classes without a colour "
+        "table need --resampling nearest. Of vectors the vertices move, and straight segments stay straight",
+    )
+    _output(verb, "the corrected file, a GeoTIFF or of the vector format of its suffix; of several targets a FOLDER")
     _options(verb, WriteOptions)
+
+    verb = _verb(verbs, "export", "write tie points or a correction for other programs")
+    verb.add_argument("input", metavar="INPUT", help="file from georeg match, fit, assess or align --json")
+    _output(
+        verb, "tie points: .gpkg, .geojson, .csv or .points (QGIS); correction: .vrt (GCPs), .json, .proj or .tif (a grid)"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
     return parser
 
 
@@ -140,7 +156,7 @@ def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
         return values | {"choices": typing.get_args(kind)}
     if typing.get_origin(kind) is tuple:
         return values | {"type": _integers, "metavar": "N,N"}
-    return values | {"type": kind, "metavar": "N" if kind is int else "X"}
+    return values | {"type": kind, "metavar": {int: "N", str: "FILE"}.get(kind, "X")}
 
 
 def _integers(text: str) -> tuple[int, ...]:

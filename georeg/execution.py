@@ -64,3 +64,11 @@ def run_ordered(
     finally:
         for future in pending:
             future.cancel()
+
+
+def counted(results: Iterable[Result], total: int, stage: str, progress: Progress) -> Iterator[Result]:
+    """The same results, each of which is reported once it is there."""
+    for done, result in enumerate(results):
+        progress(stage, done, total)
+        yield result
+    progress(stage, total, total)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from georeg.errors import OutputError
+from georeg.errors import InputError, OutputError
 
 SIDECARS = (".ovr", ".msk", ".msk.ovr", ".aux.xml")
 """Files that may stand beside a GeoTIFF and belong to it."""
@@ -43,6 +43,23 @@ def _same_file(path: str, other: str) -> bool:
     if os.path.realpath(path) == os.path.realpath(other):
         return True
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def read_text(path: str) -> str:
+    """The whole of a text file, without the mark that some editors put at its start.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is not UTF-8.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except OSError as exc:
+        raise InputError(f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}; check the path") from exc
+    except UnicodeDecodeError as exc:
+        raise InputError(f"{path} is not text; give a file that georeg wrote") from exc
 
 
 def write_bytes(content: bytes, path: str) -> None:
@@ -83,6 +100,28 @@ def replacing(path: str) -> Iterator[str]:
             f"{path} cannot be written: {first_line(exc)} (is the disk full, or the source damaged?); "
             "nothing was left under its name"
         ) from exc
+    except OSError as exc:
+        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
+
+
+@contextmanager
+def replacing_set(path: str, protected: Iterable[str], *, overwrite: bool) -> Iterator[str]:
+    """A name in a temporary folder beside ``path``; the files made in that folder move beside it if the block ends well.
+
+    For formats of several files. All of them are checked by `check_output` before the first is moved, and the one that is
+    called ``path`` is moved last.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{name[:40]}.georeg-", dir=folder) as temporary:
+            yield os.path.join(temporary, name)
+            made = sorted(os.listdir(temporary), key=lambda file: (file == name, file))
+            for file in made:
+                check_output(os.path.join(folder, file), protected, overwrite=overwrite)
+            for file in made:
+                if os.path.isfile(os.path.join(temporary, file)):
+                    _sync(os.path.join(temporary, file))
+                os.replace(os.path.join(temporary, file), os.path.join(folder, file))
     except OSError as exc:
         raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
 

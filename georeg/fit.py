@@ -1,4 +1,4 @@
-"""Robust, weighted estimation of a model from tie points, and the choice of model by withheld points."""
+"""Robust, weighted estimation of a model from tie points, chosen and checked by withheld points."""
 
 from __future__ import annotations
 
@@ -11,31 +11,44 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from georeg.choice import (
+    N_BLOCK_CLASSES,
+    Candidate,
+    Trial,
+    blocks,
+    compared,
+    rmse_px,
+    simplest,
+    told_by_each,
+    tried,
+    withheld_class,
+    withheld_xy,
+)
 from georeg.errors import FitError, InputError
+from georeg.extrapolation import flaw
 from georeg.mixture import (
+    Robust,
     axes_px,
     checking2,
     consensus,
     error2_px,
     known,
-    known_axes,
     least_points,
     precision_px,
-    robust_fit,
     telling,
 )
-from georeg.models import LADDER, FloatArray, PolynomialDisplacement, Translation, identity
+from georeg.models import LADDER, FloatArray, Model, Translation, principal_axes
 from georeg.options import FitOptions
 from georeg.tie_points import TiePoints
 
 RIVAL_SHARE = 0.25
 """A second group of consistent tie points with this share of the first's support makes a fit ambiguous."""
+SECOND_SHARE = 0.25
+"""With this share of what the first leaves over, it is reported."""
+LEAST_SECOND = 8
+"""And with no fewer points than these."""
 FEW_POINTS = 50
 """With fewer precise tie points none is withheld for good: each is withheld in its turn."""
-N_BLOCK_CLASSES = 5
-"""Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
-RELEVANT_PX = 0.01
-"""A gain below this in the withheld error is not worth a richer model, working pixels."""
 MAX_MODEL_SIGMA_PX = 0.5
 """A model whose displacement is typically less certain than this in some direction is refused, working pixels."""
 _NOWHERE_PX = 1e9  # the residual of what has no model, which agrees with nothing
@@ -55,15 +68,13 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A model that was considered."""
+class SecondGroup:
+    """Tie points that agree with each other but not with the model, such as of clouds or ice that moved."""
 
-    kind: str
-    """Model kind."""
-    n_terms: int
-    """Terms per axis."""
-    cv_rmse_px: float | None
-    """RMSEr on points withheld in turn, large residuals truncated, working pixels; None where there was no choice."""
+    n: int
+    """Tie points."""
+    displacement: tuple[float, float]
+    """Mean displacement (east, north) that the model leaves them, map units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +82,7 @@ class Fit:
     """A fitted model and how it came about."""
 
     points: TiePoints
-    model: PolynomialDisplacement
+    model: Model
     role: NDArray[np.uint8]
     """(N,) a `Role` for each tie point."""
     sigma_px: float
@@ -81,6 +92,10 @@ class Fit:
     withheld_xy: FloatArray
     """(N, 2) reference − corrected target, map units, by a model that the tie point took no part in; NaN where there is
     none. It is the model itself for tie points withheld from it; where they are few, each is withheld in its turn."""
+    second: SecondGroup | None = None
+    """The strongest group of tie points that the model leaves over, if it stands out."""
+    warnings: tuple[str, ...] = ()
+    """What a user should know of the choice, a sentence each."""
 
     def residual(self) -> FloatArray:
         """(N, 2) reference − corrected target, map units."""
@@ -100,209 +115,177 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     Raises
     ------
     FitError
-        Too few tie points for the model, or they leave a direction open.
+        Too few tie points for the model, they leave a direction open, or two groups of them disagree; or the model asked
+        for folds or runs away where there are none.
     """
     options = options or FitOptions()
+    kinds = _kinds(options)
+    block, precise = blocks(points), known(points)
+    few = precise.sum() * told_by_each(points) < FEW_POINTS
+    check = precise & (block % N_BLOCK_CLASSES == withheld_class(block[precise])) & (not few)
+    offered = points.kept & ~check
+    used = points.subset(offered)
+    kinds = _enough_for(kinds, used, options.model)
+    trials = _trials(used, block[offered], kinds, options.seed)
+    chosen, flaws = _sound(trials, used, block[offered])
+    model, inlier = chosen.found.model, chosen.found.inlier
+    second = _second_group(used, chosen.found, options.seed)
+    _refuse_unheld(used.subset(inlier), chosen.found)
+    role = np.full(len(points), Role.REJECTED, np.uint8)
+    role[check] = Role.CHECK
+    role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
+    held_xy = np.full(points.ref_xy.shape, np.nan)
+    held_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
+    if few:
+        residual_xy = withheld_xy(points.subset(precise), block[precise], chosen.kind, options.seed)
+        held_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
+    candidates = _candidates(trials, flaws, used, points.subset(check))
+    return Fit(points, model, role, chosen.found.sigma_px, candidates, held_xy, second, _warnings(flaws, chosen))
+
+
+def _kinds(options: FitOptions) -> list[type[Model]]:
     if options.model != "auto" and options.model not in LADDER:
         raise InputError(f"no model {options.model!r}; choose auto or one of {', '.join(LADDER)}")
     if options.seed < 0:
         raise InputError(f"--seed is {options.seed}; give a whole number from 0")
-    block = blocks(points)
-    precise = known(points)
-    few = precise.sum() * _told_by_each(points) < FEW_POINTS
-    check = precise & (block % N_BLOCK_CLASSES == _withheld_class(block[precise])) & (not few)
-    offered = points.kept & ~check
-    kinds = list(LADDER)[:4] if options.model == "auto" else [options.model]
-    n = int(offered.sum() * math.sqrt(_told_by_each(points)))
-    models = [LADDER[kind] for kind in kinds if n >= least_points(LADDER[kind])]
-    if not models:
-        needed = least_points(Translation if options.model == "auto" else LADDER[options.model])
+    return list(LADDER.values()) if options.model == "auto" else [LADDER[options.model]]
+
+
+def _enough_for(kinds: Sequence[type[Model]], used: TiePoints, asked: str) -> list[type[Model]]:
+    """The kinds for which there are tie points enough."""
+    n = int(len(used) * math.sqrt(told_by_each(used)))
+    enough = [kind for kind in kinds if n >= least_points(kind)]
+    if not enough:
         raise FitError(
-            f"{n} tie points to fit, {needed} needed for --model {options.model}; "
-            + ("" if options.model in ("auto", "translation") else "choose a simpler --model, or ")
+            f"{n} tie points to fit, {least_points(kinds[0])} needed for --model {asked}; "
+            + ("" if asked in ("auto", "translation") else "choose a simpler --model, or ")
             + "match again with a lower --window-px or --spacing-px, or with other bands"
         )
-    chosen, candidates, model, inlier, sigma_px = _best(points.subset(offered), block[offered], models, options.seed)
-    _refuse_rival(points.subset(offered), model, sigma_px, options.seed)
-    _refuse_unheld(points.subset(offered).subset(inlier), model, sigma_px)
-    role = np.full(len(points), Role.REJECTED, np.uint8)
-    role[check] = Role.CHECK
-    role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
-    withheld_xy = np.full(points.ref_xy.shape, np.nan)
-    withheld_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
-    if few:
-        residual_xy = _withheld_xy(points.subset(precise), block[precise], chosen, options.seed)
-        withheld_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
-    return Fit(points, model, role, sigma_px, candidates, withheld_xy)
+    return enough
 
 
-_Chosen = tuple[type[PolynomialDisplacement], tuple[Candidate, ...], PolynomialDisplacement, NDArray[np.bool_], float]
-
-
-def _best(
-    points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
-) -> _Chosen:
-    """The model chosen and what `robust_fit` makes of it.
-
-    Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
-    one describes them, as where the target is turned.
-    """
-    n = len(points) * _told_by_each(points)
-    simpler = [model for model in models if n >= least_points(model)]
-    if 0 < len(simpler) < len(models):
+def _trials(used: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model]], seed: int) -> list[Trial]:
+    """Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
+    one describes them, as where the target is turned."""
+    n = len(used) * told_by_each(used)
+    simpler = [kind for kind in kinds if n >= least_points(kind)]
+    if 0 < len(simpler) < len(kinds):
         with suppress(FitError):
-            return _chosen(points, block, simpler, seed)
-    return _chosen(points, block, models, seed)
+            return tried(used, block, simpler, seed)
+    return tried(used, block, kinds, seed)
 
 
-def _chosen(
-    points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
-) -> _Chosen:
-    chosen, candidates = choose(points, block, models, seed)
-    return chosen, candidates, *robust_fit(points, chosen, seed)
+def _sound(trials: list[Trial], used: TiePoints, block: NDArray[np.intp]) -> tuple[Trial, dict[str, str]]:
+    """The choice among the models that neither fold nor run away where there are no tie points, and the flaws of others.
+
+    Raises
+    ------
+    FitError
+        The only model there is does.
+    """
+    flaws: dict[str, str] = {}
+    everywhere_xy = used.everywhere_xy()
+    while len(flaws) < len(trials):
+        chosen = simplest([trial for trial in trials if trial.kind.kind not in flaws], block)
+        fault = flaw(chosen.found.model, used.tgt_xy[chosen.found.inlier], everywhere_xy, used.gsd)
+        if fault is None:
+            return chosen, flaws
+        flaws[chosen.kind.kind] = fault
+    kind, fault = next(iter(flaws.items()))
+    raise FitError(
+        f"refused: the {kind} model describes the tie points, but {fault}; choose a simpler --model, or find tie points "
+        "there with other bands or more --max-points"
+    )
+
+
+def _candidates(trials: list[Trial], flaws: dict[str, str], used: TiePoints, check: TiePoints) -> tuple[Candidate, ...]:
+    """The table of all models considered."""
+    if len(trials) == 1:
+        return (Candidate(trials[0].kind.kind, trials[0].found.model.freedom, None),)
+    best_aicc = min(trial.aicc for trial in trials)
+    checked: list[float | None] = [None] * len(trials)
+    if len(check):
+        axes = axes_px(check)[1]
+        error2 = np.stack([error2_px(check, trial.found.model, axes).sum(axis=1) for trial in trials])
+        checked = [rmse_px(row, check) for row in compared(error2, check)]
+    return tuple(
+        Candidate(
+            kind=trial.kind.kind,
+            freedom=trial.found.model.freedom,
+            cv_rmse_px=rmse_px(trial.loss, used) if np.isfinite(trial.loss).all() else None,
+            aicc=trial.aicc - best_aicc if math.isfinite(trial.aicc) else None,
+            check_rmse_px=at_check,
+            flaw=flaws.get(trial.kind.kind),
+        )
+        for trial, at_check in zip(trials, checked, strict=True)
+    )
+
+
+def _warnings(flaws: dict[str, str], chosen: Trial) -> tuple[str, ...]:
+    return tuple(
+        f"the {kind} model describes the tie points better, but {fault}: the {chosen.kind.kind} model is taken instead"
+        for kind, fault in flaws.items()
+    )
 
 
 def unmoved(fitted: Fit) -> Fit:
-    """The same tie points without a correction."""
+    """The same tie points without a correction, as uncertain as what was found instead of it is large and uncertain."""
+    used = fitted.points.subset(fitted.role == Role.FIT)
+    found = Translation.fit(used.tgt_xy, fitted.model(used.tgt_xy))
+    at = np.array([found.origin_xy])
+    moved_xy = fitted.model.displacement(at)[0]
+    covariance = fitted.model.covariance_at(at)[0] + np.outer(moved_xy, moved_xy)
+    still = Translation(found.origin_xy, found.scale, np.zeros((1, 2)), covariance)
     seen = np.isfinite(fitted.withheld_xy)
-    return replace(fitted, model=identity(), withheld_xy=np.where(seen, fitted.points.displacement, np.nan))
+    return replace(fitted, model=still, withheld_xy=np.where(seen, fitted.points.displacement, np.nan))
 
 
-def blocks(points: TiePoints) -> NDArray[np.intp]:
-    """Number of the spatial block of each tie point; block % N_BLOCK_CLASSES spreads evenly, like knights on a board."""
-    xy = points.ref_xy
-    kept = xy[points.kept] if points.kept.any() else xy
-    if not len(kept):
-        return np.zeros(0, np.intp)
-    low, extent = kept.min(axis=0), np.ptp(kept, axis=0)
-    spacing = np.sqrt(extent.prod() / len(kept)) if extent.all() else extent.max() / len(kept)
-    # windows that overlap by more than half share their errors: they belong in one block
-    alike = points.window_px * points.gsd * (_told_by_each(points) < 1)
-    side = max(float(np.sqrt(extent.prod()) / 10), 1.5 * float(spacing), 0.75 * alike) or 1.0
-    cell = np.floor((xy - low) / side).astype(np.intp)
-    _, number = np.unique(cell, axis=0, return_inverse=True)
-    return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
-
-
-def _told_by_each(points: TiePoints) -> float:
-    """Share of a tie point's errors that it does not have in common with its neighbours: less than 1 where windows overlap by
-    more than half."""
-    return min(1.0, (2 * points.step) ** 2)
-
-
-def _withheld_class(block: NDArray[np.intp]) -> int:
-    """The class of blocks that holds a fair share of the tie points: at least 4, else nearest to an equal one."""
-    share = np.bincount(block % N_BLOCK_CLASSES, minlength=N_BLOCK_CLASSES)
-    unfair = np.abs(share - max(4, len(block) / N_BLOCK_CLASSES)) + 1e6 * (share < 4)
-    return int(unfair.argmin())
-
-
-def choose(
-    points: TiePoints, block: NDArray[np.intp], models: Sequence[type[PolynomialDisplacement]], seed: int
-) -> tuple[type[PolynomialDisplacement], tuple[Candidate, ...]]:
-    """The simplest model whose error on withheld blocks is within one standard error, or `RELEVANT_PX`, of the best.
-
-    All ``points`` must be kept. The standard error is that of the paired difference between blocks, since points of
-    one block err together.
-    """
-    if len(models) == 1 or len(points) < 8:
-        return models[0], (Candidate(models[0].kind, models[0].n_terms(), None),)
-    error2 = np.stack([_withheld_error2(points, block, model, seed) for model in models])
-    typical = float(np.median(error2, axis=1).min())
-    if not np.isfinite(typical):
-        best = int(np.isfinite(error2).sum(axis=1).argmax())
-        return models[best], (Candidate(models[best].kind, models[best].n_terms(), None),)
-    cap = (3 * max(0.1, float(np.sqrt(typical)))) ** 2
-    told = known_axes(axes_px(points)[0]).mean(axis=1)
-    loss = np.minimum(error2, cap) * told
-    _, member = np.unique(block, return_inverse=True)
-    per_block = np.stack([np.bincount(member, row) for row in loss])
-    total = loss.sum(axis=1)
-    best = int(total.argmin())
-    rmse_px = np.sqrt(total / told.sum())
-    candidates = tuple(
-        Candidate(model.kind, model.n_terms(), float(rmse)) for model, rmse in zip(models, rmse_px, strict=True)
-    )
-    for k, model in enumerate(models):
-        difference = per_block[k] - per_block[best]
-        error = float(difference.std()) * np.sqrt(len(difference))
-        gain_px = rmse_px[k] - rmse_px[best]
-        if total[k] - total[best] <= error or gain_px <= RELEVANT_PX:
-            return model, candidates
-    return models[best], candidates
-
-
-def _withheld_error2(
-    points: TiePoints, block: NDArray[np.intp], model: type[PolynomialDisplacement], seed: int
-) -> FloatArray:
-    """Squared residual of every point about a fit that its block took no part in, px².
-
-    Where only one direction is known, it stands for both.
-    """
-    own, axes = axes_px(points)
-    share = known_axes(own) / known_axes(own).mean(axis=1, keepdims=True)
-    residual_px = _withheld_xy(points, block, model, seed) / points.gsd
-    told = np.isfinite(residual_px).all(axis=1)
-    along = (axes[told] @ residual_px[told, :, None])[..., 0]
-    error2 = np.full(len(points), np.inf)
-    error2[told] = (share[told] * along**2).sum(axis=1)
-    return error2
-
-
-def _withheld_xy(
-    points: TiePoints, block: NDArray[np.intp], model: type[PolynomialDisplacement], seed: int
-) -> FloatArray:
-    """Residuals (N, 2), map units, of every point about a fit that its block took no part in; infinite without one."""
-    residual_xy = np.full(points.ref_xy.shape, np.inf)
-    fold = block % N_BLOCK_CLASSES
-    for k in np.unique(fold):
-        try:
-            fitted, _, _ = robust_fit(points.subset(fold != k), model, seed)
-        except FitError:  # this model does not describe them
-            continue
-        held = fold == k
-        residual_xy[held] = points.ref_xy[held] - fitted(points.tgt_xy[held])
-    return residual_xy
-
-
-def _refuse_unheld(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float) -> None:
+def _refuse_unheld(used: TiePoints, found: Robust) -> None:
     """Raise where the points leave the model open in some direction."""
-    own, axes = axes_px(points)
-    deviation_px = float(np.median(fitted.deviation(points.tgt_xy, precision_px(own, axes, sigma_px**2))))
+    largest = principal_axes(found.model.covariance_at(used.tgt_xy) / used.redundancy)[0][:, 0]
+    deviation_px = float(np.sqrt(np.median(largest))) / used.gsd
     if deviation_px > MAX_MODEL_SIGMA_PX:
+        own, _ = axes_px(used)
         edges = int((own[:, 0] > checking2(own)).sum())
         raise FitError(
-            f"refused: {len(points)} tie points hold the {fitted.kind} model only to {deviation_px:.2g} px in one direction, "
+            f"refused: {len(used)} tie points hold the {found.model.kind} model only to {deviation_px:.2g} px in one direction, "
             f"{MAX_MODEL_SIGMA_PX:g} px is needed; {edges} of them are known in one direction alone, as along straight edges: "
             "try other bands, a larger --window-px or more --max-points"
         )
 
 
-def _refuse_rival(points: TiePoints, fitted: PolynomialDisplacement, sigma_px: float, seed: int) -> None:
-    """Raise where a second group of tie points agrees on another model about as well as the first on its own."""
-    near_px = 3 * max(sigma_px, 0.1)
-    own, axes = axes_px(points)
+def _second_group(used: TiePoints, found: Robust, seed: int) -> SecondGroup | None:
+    """The group of tie points that agrees best on another model than the one found, where it stands out.
+
+    Raises
+    ------
+    FitError
+        It tells about as much as the first.
+    """
+    near_px = 3 * max(found.sigma_px, 0.1)
+    own, axes = axes_px(used)
     told = telling(own, near_px)
-    first = (told * error2_px(points, fitted, axes)).sum(axis=1) <= near_px**2
+    first = (told * error2_px(used, found.model, axes)).sum(axis=1) <= near_px**2
     told = told.mean(axis=1)
-    enough = max(8, RIVAL_SHARE * float(told[first].sum()))
-    if told[~first].sum() < enough:
-        return
+    left = float(told[~first].sum())
+    if left < LEAST_SECOND:
+        return None
     rest = ~first
-    rest[rest] = consensus(points.subset(rest), near_px, seed)
-    if told[rest].sum() >= enough:
-        precision = precision_px(own, axes, near_px**2)
-        placed_xy = points.tgt_xy if fitted.degree == 0 else fitted(points.tgt_xy)
-        moves = [
-            Translation.fit(placed_xy[s], points.ref_xy[s], precision[s]).coefficients[0] / points.gsd
-            for s in (first, rest)
-        ]
-        apart = float(np.hypot(*(moves[0] - moves[1])))
-        if apart < 3 * near_px:  # no second group but the tail of the first: relief, or a model too simple
-            return
-        of = "displacement" if fitted.degree == 0 else f"displacement after the {fitted.kind} model"
+    rest[rest] = consensus(used.subset(rest), near_px, seed)
+    support = float(told[rest].sum())
+    if support < max(LEAST_SECOND, SECOND_SHARE * left):
+        return None
+    weights = precision_px(own, axes, near_px**2)
+    placed_xy = found.model(used.tgt_xy)
+    moves = [Translation.fit(placed_xy[s], used.ref_xy[s], weights[s]).coefficients[0] for s in (first, rest)]
+    apart_px = float(np.hypot(*(moves[0] - moves[1]))) / used.gsd
+    if apart_px < 3 * near_px:  # no second group but the tail of the first: relief, or a model too simple
+        return None
+    if support >= RIVAL_SHARE * float(told[first].sum()):
+        x_px, y_px = moves[1] / used.gsd
         raise FitError(
-            f"refused as ambiguous: {int(first.sum())} tie points agree on one {of}, near ({moves[0][0]:+.2f}, "
-            f"{moves[0][1]:+.2f}) px, and {int(rest.sum())} on another, near ({moves[1][0]:+.2f}, {moves[1][1]:+.2f}) px, "
-            f"{apart:.2g} px apart; if clouds or ice move, mask them as nodata in one of the rasters and align again"
+            f"refused as ambiguous: {int(first.sum())} tie points agree on one {found.model.kind} model and {int(rest.sum())} "
+            f"on another displacement, ({x_px:+.2f}, {y_px:+.2f}) px from it; if clouds or ice move, mask them as nodata in one "
+            "of the rasters and align again"
         )
+    return SecondGroup(int(rest.sum()), (float(moves[1][0]), float(moves[1][1])))

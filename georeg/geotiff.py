@@ -10,7 +10,7 @@ import os
 import shutil
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +27,7 @@ from rasterio.windows import Window
 from georeg.errors import InputError, OutputError
 from georeg.files import SIDECARS, check_output, replacing
 from georeg.initial import PIXELS
+from georeg.placement import compose
 from georeg.raster import Raster
 
 BLOCK_PX = 512
@@ -107,6 +108,80 @@ def write_blocks(
                     dataset.write_mask(valid.any(axis=0), window=window)
         shape = (grid.shape[0], grid.shape[1])
         _read_back(temporary, raster, shape, profile.get("transform", Affine.identity()))
+
+
+def write_values(
+    grid: GeoBox,
+    bands: Mapping[str, str],
+    tags: Mapping[str, str],
+    blocks: Iterable[tuple[Window, NDArray[np.float32]]],
+    path: str,
+) -> None:
+    """Write blocks of numbers to a tiled GeoTIFF of 32-bit floats on ``grid``; NaN is nodata.
+
+    Parameters
+    ----------
+    bands
+        Description and unit of each band.
+    tags
+        Metadata of the whole file.
+    blocks
+        (window, data), data of (bands, h, w), in the order to write.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    profile = {
+        "driver": "GTiff", "dtype": "float32", "count": len(bands), "nodata": math.nan,
+        "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
+        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER",
+        **_compression(np.float32),
+    }  # fmt: skip
+    with replacing(path) as temporary:
+        with _opened(temporary, "w", **profile) as dataset:
+            dataset.descriptions, dataset.units = tuple(bands), tuple(bands.values())
+            dataset.update_tags(**tags)
+            for window, data in blocks:
+                dataset.write(data, window=window)
+        if missing := _truncated_block(temporary):
+            raise OutputError(f"{missing} of {path} was not written; is the disk full?")
+
+
+def write_grid(values: NDArray[np.float64], transform: Affine, crs: str | None, names: tuple[str, ...], path: str) -> None:
+    """Write numbers at the nodes of a lattice as a GeoTIFF that PROJ takes for a grid of shifts.
+
+    Parameters
+    ----------
+    values
+        (bands, n, m) at the nodes.
+    transform
+        (column, row) of a node to map: (0, 0) is the first node, not a corner of it.
+    crs, names
+        WKT, and what each band is called.
+    path
+        Destination.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    bands, height, width = values.shape
+    corner = compose(transform, Affine.translation(-0.5, -0.5))
+    profile = {
+        "driver": "GTiff", "dtype": "float64", "count": bands, "height": height, "width": width, "transform": corner,
+        "crs": crs, "COMPRESS": "DEFLATE", "GEOTIFF_VERSION": "1.1",
+    }  # fmt: skip
+    with replacing(path) as temporary:
+        with _opened(temporary, "w", **profile) as dataset:
+            dataset.update_tags(AREA_OR_POINT="Point", TYPE="HORIZONTAL_OFFSET")
+            dataset.descriptions = names
+            dataset.write(values)
+        with _opened(temporary) as dataset:
+            if not np.array_equal(dataset.read(), values):
+                raise OutputError(f"{path} does not hold what was written; is the disk full?")
 
 
 def check_format(path: str, plain: bool) -> None:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from georeg.errors import InputError
-from georeg.fit import Candidate, Fit
+from georeg.choice import Candidate
+from georeg.fit import Fit, SecondGroup
 from georeg.models import from_dict
 from georeg.options import InitialKind
 from georeg.tie_points import Inputs, Status, TiePoints
@@ -19,6 +20,8 @@ Value = TypeVar("Value")
 
 _SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap", "reduction", "step")
 
+_ARRAYS = ("ref_xy", "tgt_xy", "cov", "score", "outline_xy")
+
 
 def points_to_dict(points: TiePoints) -> dict[str, Any]:
     """Columns of numbers, and the reason of each rejection by name."""
@@ -26,7 +29,7 @@ def points_to_dict(points: TiePoints) -> dict[str, Any]:
         "inputs": asdict(points.inputs),
         **{name: getattr(points, name) for name in _SCALARS},
         "status": [Status(s).name.lower() for s in points.status],
-        **{name: getattr(points, name).tolist() for name in ("ref_xy", "tgt_xy", "cov", "score")},
+        **{name: getattr(points, name).tolist() for name in _ARRAYS},
     }
 
 
@@ -47,6 +50,8 @@ def fit_to_dict(fitted: Fit) -> dict[str, Any]:
         "model": fitted.model.to_dict(),
         "sigma_px": fitted.sigma_px,
         "candidates": [asdict(c) for c in fitted.candidates],
+        "second": asdict(fitted.second) if fitted.second else None,
+        "warnings": list(fitted.warnings),
         "role": fitted.role.tolist(),
         "withheld_xy": [row if np.isfinite(row).all() else None for row in fitted.withheld_xy.tolist()],
         "tie_points": points_to_dict(fitted.points),
@@ -87,10 +92,7 @@ def _points(values: dict[str, Any]) -> TiePoints:
     if inputs.get("initial", "auto") not in get_args(InitialKind):
         raise ValueError(f"initial is {inputs['initial']!r}")
     return TiePoints(
-        ref_xy=np.array(values["ref_xy"], float),
-        tgt_xy=np.array(values["tgt_xy"], float),
-        cov=np.array(values["cov"], float),
-        score=np.array(values["score"], float),
+        **{name: np.array(values[name], float) for name in _ARRAYS},
         status=np.array([Status[s.upper()] for s in values["status"]], np.uint8),
         inputs=Inputs(**{**inputs, **bands}),
         **{name: values[name] for name in _SCALARS},
@@ -108,10 +110,20 @@ def _fit(values: dict[str, Any]) -> Fit:
         model=from_dict(values["model"]),
         role=role,
         sigma_px=float(values["sigma_px"]),
+        second=_second(values["second"]),
+        warnings=tuple(map(str, values["warnings"])),
         candidates=tuple(Candidate(**c) for c in values["candidates"]),
         withheld_xy=np.array(
             [[np.nan, np.nan] if row is None else row for row in values["withheld_xy"]], float
         ).reshape(-1, 2),
+    )
+
+
+def _second(values: dict[str, Any] | None) -> SecondGroup | None:
+    return (
+        SecondGroup(int(values["n"]), (float(values["displacement"][0]), float(values["displacement"][1])))
+        if values
+        else None
     )
 
 

@@ -6,11 +6,14 @@ principal axes of its tie point's covariance, and counts on each by how well the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from georeg.errors import FitError
-from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, principal_axes
+from georeg.models import Affine, FloatArray, Local, Model, Translation, principal_axes
 from georeg.tie_points import TiePoints
 
 STARTS_PX = (0.3, 1.5)
@@ -25,70 +28,115 @@ CHECKING_PX = 0.5
 """A direction known worse than this counts little, and a tie point with one does not check, working pixels."""
 CHECKING_SIGMAS = 3.0
 """Unless half of the tie points are known that badly in their best direction, but for this factor: then it is no edge."""
+NEIGHBOURS = 12
+"""A smooth field starts from the tie points that are like so many of their neighbours."""
+SMOOTH_ROUNDS = 4
+"""So often neighbours are chosen among those that were alike."""
+ALIKE, ALIKE_PX = 2.0, 0.1
+"""By this many times the neighbours' own median deviation, and what is added to that, working pixels."""
+MAX_LEVERAGE = 0.95
 _HYPOTHESES = 500
 _ROUNDS = 50
 _FLOOR_PX = 0.002
 
 
-def robust_fit(
-    points: TiePoints, model: type[PolynomialDisplacement], seed: int
-) -> tuple[PolynomialDisplacement, NDArray[np.bool_], float]:
+@dataclass(frozen=True, eq=False)
+class Robust:
+    """A model, and which tie points it describes."""
+
+    model: Model
+    member: FloatArray
+    """(N,) probability that a tie point is consistent with the others."""
+    sigma_px: float
+    """Scatter of the consistent ones beyond their own covariances, per axis."""
+    log_likelihood: float
+    """Of all tie points, the mismatches too."""
+
+    @property
+    def inlier(self) -> NDArray[np.bool_]:
+        """(N,) True where consistency is the likeliest."""
+        return np.asarray(self.member > 0.5)
+
+
+def robust_fit(points: TiePoints, model: type[Model], seed: int) -> Robust:
     """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
 
     Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
     its probability over its own covariance plus an excess variance common to all.
 
-    Returns
-    -------
-    model, inlier, sigma_px
-        ``inlier`` (N,) is True where consistency is the likeliest.
+    Raises
+    ------
+    FitError
+        No model of the kind describes enough of the points.
     """
-    starts = [
-        (consensus(points, start_px, seed), start_px) for start_px in STARTS_PX if len(points) >= least_points(model)
-    ]
-    ends = [_mixture(points, model, *start) for start in starts if start[0].sum() >= least_points(model)]
-    likeliest = max((end for end in ends if end is not None), key=lambda end: end[0], default=None)
+    ends = [_mixture(points, model, *start) for start in _starts(points, model, seed)]
+    likeliest = max((end for end in ends if end is not None), key=lambda end: end.log_likelihood, default=None)
     if likeliest is None:
         needed = max(least_points(model), int(MIN_SHARE * len(points)) + 1)
         raise FitError(
             f"fewer than {needed} of {len(points)} tie points agree on a model of kind {model.kind}; try other bands, "
             "choose another --model, or check that both rasters show the same ground"
         )
-    return likeliest[1:]
+    return likeliest
 
 
-def _mixture(
-    points: TiePoints, model: type[PolynomialDisplacement], start: NDArray[np.bool_], start_px: float
-) -> tuple[float, PolynomialDisplacement, NDArray[np.bool_], float] | None:
-    """Log likelihood, model, inliers and excess deviation where expectation-maximisation ends; None if in nothing."""
+def _starts(points: TiePoints, model: type[Model], seed: int) -> list[tuple[NDArray[np.bool_], float]]:
+    """Tie points to start from, and how near they are to a model."""
+    if len(points) < least_points(model):
+        return []
+    if model is Local:
+        return [(smooth(points), STARTS_PX[-1])]
+    starts = ((consensus(points, start_px, seed), start_px) for start_px in STARTS_PX)
+    return [start for start in starts if start[0].sum() >= least_points(model)]
+
+
+def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], start_px: float) -> Robust | None:
+    """Where expectation-maximisation ends; None if in nothing."""
     own, axes = axes_px(points)
     area = (2 * points.search_px + 1) ** 2
-    weight = start.astype(float)
+    member = start.astype(float)
     excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
-    fitted, likelihood = None, -np.inf
+    fitted: Model | None = None
+    likelihood = -np.inf
     for _ in range(_ROUNDS):
-        if (weight > 0.5).sum() < least_points(model):
+        if (member > 0.5).sum() < least_points(model):
             return None
-        precision = weight[:, None, None] * precision_px(own, axes, excess)
-        fitted = model.fit(points.tgt_xy, points.ref_xy, precision)
-        error2 = error2_px(points, fitted, axes)
-        variance, clutter = own + excess, own + max(CLUTTER_PX**2, 9 * excess)
+        weights = precision(points, member, own, axes, excess)
+        fitted = (fitted.refit if fitted else model.fit)(points.tgt_xy, points.ref_xy, weights)
+        # how far a point is from what the others say of it: else a field that bends to a mismatch would keep it
+        free = 1 - leverage(points, fitted, weights)[:, None]
+        error2 = error2_px(points, fitted, axes) / free**2
+        variance, clutter = (own + excess) / free, (own + max(CLUTTER_PX**2, 9 * excess)) / free
         density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
         joint = shares[:, None] * density
-        member = joint / joint.sum(axis=0)
-        weight = member[0]
-        shares = np.clip(member.mean(axis=1), 0.01, None)
+        posterior = joint / joint.sum(axis=0)
+        member = posterior[0]
+        shares = np.clip(posterior.mean(axis=1), 0.01, None)
         shares /= shares.sum()
         # one step of Fisher scoring: what is known badly says nothing of the excess
         score, information = ((error2 - variance) / variance**2).sum(axis=1), (1 / variance**2).sum(axis=1)
-        excess = max(excess + float(weight @ score) / max(float(weight @ information), 1e-9), _FLOOR_PX**2)
+        excess = max(excess + float(member @ score) / max(float(member @ information), 1e-9), _FLOOR_PX**2)
         previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
         if abs(likelihood - previous) < 1e-6 * abs(likelihood):
             break
-    inlier = weight > 0.5
-    if fitted is None or inlier.sum() < max(least_points(model), MIN_SHARE * len(points)):
+    if fitted is None or (member > 0.5).sum() < max(least_points(model), MIN_SHARE * len(points)):
         return None
-    return likelihood, fitted, inlier, float(np.sqrt(excess))
+    return Robust(fitted, member, float(np.sqrt(excess)), likelihood)
+
+
+def leverage(points: TiePoints, fitted: Model, weights: FloatArray) -> FloatArray:
+    """(N,) share of itself in what the model says at each tie point, the mean of its axes."""
+    share = np.einsum("nij,nji->n", weights, fitted.covariance_at(points.tgt_xy)) / 2
+    return np.asarray(np.clip(share, 0, MAX_LEVERAGE))
+
+
+def precision(points: TiePoints, member: FloatArray, own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
+    """Inverse covariances (N, 2, 2), map units⁻², with which tie points hold a model, by how likely they belong to it.
+
+    What several windows see is told once.
+    """
+    told = member / (points.gsd**2 * points.redundancy)
+    return np.asarray(told[:, None, None] * precision_px(own, axes, excess))
 
 
 def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
@@ -129,13 +177,30 @@ def consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.b
     return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))
 
 
+def smooth(points: TiePoints) -> NDArray[np.bool_]:
+    """The points whose displacement is like that of their neighbours, by as much as these are alike.
+
+    The normalised median test of Westerweel and Scarano (2005, doi:10.1007/s00348-005-0016-6), with more neighbours.
+    """
+    displacement = points.displacement / points.gsd
+    alike = np.ones(len(points), bool)
+    for _ in range(SMOOTH_ROUNDS):
+        chosen = np.flatnonzero(alike)
+        _, near = cKDTree(points.tgt_xy[chosen]).query(points.tgt_xy, min(NEIGHBOURS + 1, len(chosen)))
+        around = displacement[chosen[near[:, 1:]]]
+        middle = np.median(around, axis=1)
+        spread = np.median(np.hypot(*np.moveaxis(around - middle[:, None], -1, 0)), axis=1)
+        alike = np.hypot(*(displacement - middle).T) <= ALIKE * (spread + ALIKE_PX)
+    return np.asarray(alike)
+
+
 def axes_px(points: TiePoints) -> tuple[FloatArray, FloatArray]:
     """Variances (N, 2), px², of the tie points along their principal axes, the largest first, and these (N, 2, 2) as rows."""
     known = np.isfinite(points.cov).all(axis=(1, 2), keepdims=True)
     return principal_axes(np.where(known, points.cov / points.gsd**2, 1e6 * np.eye(2)))
 
 
-def error2_px(points: TiePoints, model: PolynomialDisplacement, axes: FloatArray) -> FloatArray:
+def error2_px(points: TiePoints, model: Model, axes: FloatArray) -> FloatArray:
     """Squared residuals (N, 2) along ``axes``, px²."""
     residual = (points.ref_xy - model(points.tgt_xy)) / points.gsd
     return np.asarray((axes @ residual[..., None])[..., 0] ** 2)
@@ -166,6 +231,6 @@ def checking2(own: FloatArray) -> float:
     return max(CHECKING_PX**2, CHECKING_SIGMAS**2 * float(np.median(own[:, 1]))) if len(own) else CHECKING_PX**2
 
 
-def least_points(model: type[PolynomialDisplacement]) -> int:
+def least_points(model: type[Model]) -> int:
     """Fewest consistent tie points from which to believe a model."""
     return POINTS_PER_TERM * model.n_terms()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-ModelKind = Literal["auto", "translation", "similarity", "affine", "polynomial2", "polynomial3"]
+ModelKind = Literal["auto", "translation", "similarity", "affine", "homography", "polynomial2", "polynomial3", "local"]
 MatcherKind = Literal["auto", "phase", "features", "structure"]
 DetectorKind = Literal["sift", "akaze", "orb"]
 PreprocessKind = Literal["none", "clahe", "gaussian", "log"]
@@ -68,9 +68,20 @@ class FitOptions:
     """Which model is fitted."""
 
     model: ModelKind = option(
-        "auto", "auto takes the simplest of the first four that withheld points do not improve on"
+        "auto", "auto takes the simplest that withheld points do not improve on; local is a smooth field"
     )
     seed: int = option(0, "seed of the random sampling; the same seed gives the same bytes")
+
+
+@dataclass(frozen=True)
+class HandOptions:
+    """Tie points made by hand, such as a .points file of QGIS."""
+
+    target: str | None = option(None, "the raster to correct, in which they were clicked")
+    reference: str | None = option(
+        None, "the trusted raster; needed where they name no CRS, or the target has no place"
+    )
+    sigma_px: float = option(1.0, "standard deviation of a click along x and along y, pixels of the target")
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,10 @@ class WriteOptions:
     resample: bool = option(False, "put the result on the reference's grid instead of rewriting the geotransform")
     resampling: KernelKind = option("auto", "interpolation: auto is nearest for classes, else cubic (B-spline)")
     overwrite: bool = option(False, "replace the output file if it exists")
+    uncertainty: str | None = option(
+        None,
+        "also write a GeoTIFF of the standard deviation of each pixel's corrected position, sigma_x and sigma_y in map units",
+    )
 
 
 @dataclass(frozen=True)

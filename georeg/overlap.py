@@ -14,7 +14,7 @@ from pyproj import CRS
 
 from georeg.errors import InputError
 from georeg.initial import PIXELS, utm_zone
-from georeg.models import FloatArray, PolynomialDisplacement, identity
+from georeg.models import FloatArray, Model, identity
 from georeg.placement import Placement, apply_transform, compose
 from georeg.raster import Raster
 
@@ -38,11 +38,11 @@ class Pair:
         """Where the reference lies: as its georeferencing says."""
         return Placement(self.reference, self.crs, identity())
 
-    def target_placement(self, model: PolynomialDisplacement) -> Placement:
+    def target_placement(self, model: Model) -> Placement:
         """Where the target lies once ``model`` corrects it."""
         return Placement(self.target, self.crs, model)
 
-    def overlap_px(self, model: PolynomialDisplacement, level: GeoBox) -> shapely.Geometry:
+    def overlap_px(self, model: Model, level: GeoBox) -> shapely.Geometry:
         """The ground that both share once ``model`` corrects the target, in pixels of ``level``."""
         ref = footprint(self.reference_placement())
         tgt = footprint(self.target_placement(model))
@@ -55,7 +55,7 @@ class Pair:
         return GeoBox(shape, compose(self.grid.affine, Affine.scale(factor)), self.grid.crs)
 
 
-def pair_rasters(reference: Raster, target: Raster, prior: PolynomialDisplacement | None = None) -> Pair:
+def pair_rasters(reference: Raster, target: Raster, prior: Model | None = None) -> Pair:
     """Find the working CRS and grid of two rasters.
 
     The CRS is the reference's where it is projected, else the UTM zone of the overlap. The grid is that of the coarser

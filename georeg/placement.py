@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from georeg.errors import InputError
 from georeg.initial import PIXELS
-from georeg.models import FloatArray, PolynomialDisplacement
+from georeg.models import FloatArray, Model
 from georeg.raster import Raster
 
 MAP_ERROR_PX = 0.002
@@ -71,7 +71,7 @@ class Placement:
     raster: Raster
     crs: CRS
     """Working CRS, in which the model acts."""
-    model: PolynomialDisplacement
+    model: Model
 
     def to_px(self, xy: FloatArray) -> FloatArray:
         """Pixel coordinates (column, row) of corrected working xy, (N, 2); NaN where model or projection has none."""

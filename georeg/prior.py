@@ -22,7 +22,7 @@ from georeg.matching.coarse import coarse_shifts
 from georeg.matching.pose import Pose, poses_by_structure
 from georeg.matching.pose_features import poses_by_features
 from georeg.mixture import robust_fit
-from georeg.models import Affine, FloatArray, PolynomialDisplacement, Translation, from_transform, identity
+from georeg.models import Affine, FloatArray, Model, Translation, from_transform, identity
 from georeg.overlap import Pair, footprint, longer_side, pair_rasters, unit_name
 from georeg.placement import apply_transform, compose
 from georeg.rivals import on_same_pixels
@@ -62,7 +62,7 @@ LOG10_TESTS = {"none": 0.0, "shift": 4.0, "features": 2.0, "structure": 7.0}
 class Prior:
     """Where the target lies, to a fraction of a window."""
 
-    model: PolynomialDisplacement
+    model: Model
     how: How
     """What confirmed it, and matches from here on."""
     level: int
@@ -131,7 +131,7 @@ def _doubt(prior: Prior) -> tuple[bool, float]:
     return not prior.confirmed, prior.log10_chance + prior.log10_tests
 
 
-Models = Callable[[], list[PolynomialDisplacement]]
+Models = Callable[[], list[Model]]
 
 
 def _stages(
@@ -142,7 +142,7 @@ def _stages(
     limit = tiles.max_shift()
 
     @cache
-    def shifts() -> list[PolynomialDisplacement]:
+    def shifts() -> list[Model]:
         found, scores = coarse_shifts(ref.image, ref.valid, tgt.image, tgt.valid)
         found = found[scores >= RIVAL_SCORE * scores.max(initial=0)]
         # pixels of both grids are the same size and lie on one lattice: a shift maps target pixels to reference pixels
@@ -152,18 +152,18 @@ def _stages(
         return [identity(), *(m for m in moves if near <= _length(m, tiles.pair) <= limit)]
 
     @cache
-    def features() -> list[PolynomialDisplacement]:
+    def features() -> list[Model]:
         fine = max(1, factor // 2)
         both = overviews(tiles, _scaled(regions, fine), fine) if fine < factor else [ref, tgt]
         return _models(both, poses_by_features(both[0].image, both[0].valid, both[1].image, both[1].valid))
 
     @cache
-    def structure() -> list[PolynomialDisplacement]:
+    def structure() -> list[Model]:
         return _models(
             [ref, tgt], poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid, n_candidates=LIKELY_POSES)
         )
 
-    def _models(both: list[Overview], poses: list[Pose]) -> list[PolynomialDisplacement]:
+    def _models(both: list[Overview], poses: list[Pose]) -> list[Model]:
         models = [_model(both[0], both[1], pose.matrix, tiles.pair) for pose in poses]
         return [m for m in models if _length(m, tiles.pair) <= limit]
 
@@ -180,11 +180,11 @@ def _stages(
     return [stage for stage in stages if stage[1] in allowed]
 
 
-def _all_tested(tiles: Tiles, models: list[PolynomialDisplacement], factor: int, stage: str, how: How) -> list[Prior]:
+def _all_tested(tiles: Tiles, models: list[Model], factor: int, stage: str, how: How) -> list[Prior]:
     return [_tested(tiles, model, factor, stage, how) for model in models]
 
 
-def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str, how: How) -> Prior:
+def _tested(tiles: Tiles, model: Model, factor: int, stage: str, how: How) -> Prior:
     """The candidate as tiles improve it, on larger and then on smaller pixels, until it is confirmed."""
     pair = tiles.pair if stage == "shift" else pair_rasters(tiles.pair.reference, tiles.pair.target, model)
     fine = max(1, factor // (4 if stage == "shift" else 2))
@@ -199,11 +199,11 @@ def _tested(tiles: Tiles, model: PolynomialDisplacement, factor: int, stage: str
     return best
 
 
-def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, stage: str) -> tuple[Prior, int]:
+def _test(tiles: Tiles, model: Model, level: int, how: How, stage: str) -> tuple[Prior, int]:
     points = tiles.match(model, level, CONFIRMING_POINTS[how], how, rough=True)
     kept = points.subset(points.kept)
     kinds = (Translation,) if stage == "shift" else (Affine, Translation)
-    tests = LOG10_TESTS[stage if model.coefficients.any() else "none"]
+    tests = LOG10_TESTS["none" if model.still else stage]
     untold = Prior(model, how, level, tiles.pair, tests, 0, 0.0, 0.0)
     for kind in kinds:
         better = improved(kept, model, kind)
@@ -219,20 +219,20 @@ def _test(tiles: Tiles, model: PolynomialDisplacement, level: int, how: How, sta
     return untold, points.window_px
 
 
-def improved(
-    kept: TiePoints, prior: PolynomialDisplacement, kind: type[PolynomialDisplacement]
-) -> PolynomialDisplacement | None:
+def improved(kept: TiePoints, prior: Model, kind: type[Model]) -> Model | None:
     """``prior`` and, after it, the correction on which tie points agree; None where too few do to say."""
     placed = replace(kept, tgt_xy=prior(kept.tgt_xy))
     try:
-        after, inlier, _ = robust_fit(placed, kind, seed=0)
+        found = robust_fit(placed, kind, seed=0)
     except FitError:
         return None
-    if inlier.sum() < max(4 * kind.n_terms(), len(kept) / 3):
+    if found.inlier.sum() < max(4 * kind.n_terms(), len(kept) / 3):
         return None
-    assert after.affine is not None
+    assert found.model.affine is not None
     assert prior.affine is not None
-    return from_transform(compose(after.affine, prior.affine), kept.tgt_xy.mean(axis=0), float(np.ptp(kept.tgt_xy)))
+    return from_transform(
+        compose(found.model.affine, prior.affine), kept.tgt_xy.mean(axis=0), float(np.ptp(kept.tgt_xy))
+    )
 
 
 def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
@@ -290,7 +290,7 @@ def _scaled(
     return ref, tgt
 
 
-def _model(ref: Overview, tgt: Overview, matrix: FloatArray, pair: Pair) -> PolynomialDisplacement:
+def _model(ref: Overview, tgt: Overview, matrix: FloatArray, pair: Pair) -> Model:
     """The correction that lays pixels of the target's overview on those of the reference's by a (2, 3) matrix."""
     (a, b, c), (d, e, f) = matrix
     placed = compose(compose(ref.grid.affine, type(ref.grid.affine)(a, b, c, d, e, f)), ~tgt.grid.affine)
@@ -299,7 +299,7 @@ def _model(ref: Overview, tgt: Overview, matrix: FloatArray, pair: Pair) -> Poly
     return from_transform(placed, middle, max(height, width) * pair.gsd)
 
 
-def _length(model: PolynomialDisplacement, pair: Pair) -> float:
+def _length(model: Model, pair: Pair) -> float:
     """Displacement of the middle of the target, map units."""
     middle = np.array(footprint(pair.target_placement(identity())).centroid.coords)
     return float(np.hypot(*model.displacement(middle)[0]))

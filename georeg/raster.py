@@ -125,6 +125,15 @@ def open_raster(
         )
 
 
+def holds_raster(path: str) -> bool:
+    """True for a file that GDAL can open as a raster, or as several."""
+    try:
+        with _dataset(path) as dataset:
+            return bool(dataset.count or dataset.subdatasets)
+    except InputError:
+        return False
+
+
 def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None) -> Raster:
     """Describe the raster at ``path`` as a reference: by its geotransform, or a plain picture by its pixels.
 
@@ -136,6 +145,13 @@ def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None)
     with _dataset(os.fspath(path)) as dataset:
         plain = is_plain(dataset)
     return open_raster(path, nodata=nodata, initial="none" if plain else "geotransform")
+
+
+def own_transform(path: str | os.PathLike[str]) -> Affine | None:
+    """The geotransform of a file, whatever it was placed by; None where it has none."""
+    with _dataset(os.fspath(path)) as dataset:
+        transform: Affine = dataset.transform
+    return None if transform.is_identity or transform.determinant == 0 else transform
 
 
 def open_pair(

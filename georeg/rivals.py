@@ -8,7 +8,7 @@ import numpy as np
 
 from georeg.errors import MatchError
 from georeg.matching.coarse import Rival, strongest_rival
-from georeg.models import PolynomialDisplacement
+from georeg.models import Model
 from georeg.overlap import Pair, longer_side, nodes
 from georeg.tie_points import Status, TiePoints
 from georeg.tiles import Tiles, overview, window
@@ -26,7 +26,7 @@ LEVELS = {1: 6, 2: 3, 4: 2}
 ground on the finest, and vanishes on others."""
 
 
-def refuse_print(points: TiePoints, pair: Pair, prior: PolynomialDisplacement) -> None:
+def refuse_print(points: TiePoints, pair: Pair, prior: Model) -> None:
     """Raise where the same pixels of both files are found to agree, but in few of the windows that show anything.
 
     Raises
@@ -43,7 +43,7 @@ def refuse_print(points: TiePoints, pair: Pair, prior: PolynomialDisplacement) -
         )
 
 
-def on_same_pixels(pair: Pair, model: PolynomialDisplacement) -> bool:
+def on_same_pixels(pair: Pair, model: Model) -> bool:
     """Whether a correction lays every pixel of the target's file on the same of the reference's, but for one pixel."""
     height, width = pair.target.shape
     px = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
@@ -51,7 +51,7 @@ def on_same_pixels(pair: Pair, model: PolynomialDisplacement) -> bool:
     return bool(np.abs(on - px).max() <= 1)
 
 
-def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
+def refuse_other_ground(tiles: Tiles, prior: Model) -> None:
     """Raise where both rasters, so aligned, agree at another shift as well, and the ground does not repeat there.
 
     Raises
@@ -70,7 +70,7 @@ def refuse_other_ground(tiles: Tiles, prior: PolynomialDisplacement) -> None:
             )
 
 
-def _strongest_rival(tiles: Tiles, prior: PolynomialDisplacement, factor: int) -> Rival | None:
+def _strongest_rival(tiles: Tiles, prior: Model, factor: int) -> Rival | None:
     level = tiles.pair.level(factor)
     overlap = tiles.pair.overlap_px(prior, level)
     half = int(min(longer_side(overlap), PATCH_PX)) // 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from georeg.errors import InputError, LimitError, VerificationError
-from georeg.models import FloatArray, PolynomialDisplacement
+from georeg.models import FloatArray, Model
 from georeg.options import LimitOptions
 
 _DEFAULT = LimitOptions()
@@ -30,7 +30,7 @@ class Geometry:
     """Share of the smaller raster that lies on the other."""
 
 
-def geometry(model: PolynomialDisplacement, tgt_xy: FloatArray, overlap: float) -> Geometry:
+def geometry(model: Model, tgt_xy: FloatArray, overlap: float) -> Geometry:
     """Measure a model at (N, 2) target map xy.
 
     >>> from affine import Affine

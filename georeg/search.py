@@ -12,7 +12,7 @@ from georeg.blocks import How
 from georeg.errors import InputError
 from georeg.execution import Progress, workers
 from georeg.mixture import known
-from georeg.models import Affine, PolynomialDisplacement, Translation, identity
+from georeg.models import Affine, Model, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
 from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
@@ -90,9 +90,7 @@ def _check(options: MatchOptions) -> None:
         raise InputError(f"--false-match-rate is {options.false_match_rate}; give a number between 0 and 1")
 
 
-def improve(
-    tiles: Tiles, prior: PolynomialDisplacement, factor: int, how: How
-) -> tuple[PolynomialDisplacement, int | None]:
+def improve(tiles: Tiles, prior: Model, factor: int, how: How) -> tuple[Model, int | None]:
     """A better prior from few windows at one level, or the same where they tell nothing; and a window for the next."""
     points = tiles.match(prior, factor, SPARSE_POINTS, how, rough=True)
     kept = points.subset(points.kept)
@@ -103,9 +101,7 @@ def improve(
     return prior, tiles.options.window_px
 
 
-def dense(
-    tiles: Tiles, prior: PolynomialDisplacement, window_px: int | None, found: Prior, progress: Progress
-) -> TiePoints:
+def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progress: Progress) -> TiePoints:
     """Tie points at full resolution, the rejected ones too: by the matcher asked for, else by the first that finds enough.
 
     Pixels may be finer than what they show. Where too few match, larger ones are tried.
@@ -138,7 +134,7 @@ def dense(
     return best
 
 
-def _agreeing(points: TiePoints, prior: PolynomialDisplacement) -> int:
+def _agreeing(points: TiePoints, prior: Model) -> int:
     """How many tie points that are known in every direction agree on one affine correction of the prior."""
     kept = points.subset(known(points))
     better = improved(kept, prior, Affine) or improved(kept, prior, Translation)
@@ -147,13 +143,13 @@ def _agreeing(points: TiePoints, prior: PolynomialDisplacement) -> int:
     return int((np.hypot(*(kept.ref_xy - better(kept.tgt_xy)).T) <= TOLERANCE_PX * points.gsd).sum())
 
 
-def _overlap(pair: Pair, prior: PolynomialDisplacement) -> float:
+def _overlap(pair: Pair, prior: Model) -> float:
     """Share of the smaller raster that lies on the other."""
     areas = [float(footprint(place).area) for place in (pair.reference_placement(), pair.target_placement(prior))]
     return float(pair.overlap_px(prior, pair.grid).area) * pair.gsd**2 / min(areas)
 
 
-def _moved_px(tiles: Tiles, before: PolynomialDisplacement, after: PolynomialDisplacement) -> float:
+def _moved_px(tiles: Tiles, before: Model, after: Model) -> float:
     """How far two priors are apart, the most over the target, working pixels."""
     xy = shapely.get_coordinates(footprint(tiles.pair.target_placement(identity())))
     return float(np.hypot(*(after(xy) - before(xy)).T).max()) / tiles.pair.gsd

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from georeg.options import InitialKind
@@ -13,6 +14,7 @@ from georeg.options import InitialKind
 FloatArray = NDArray[np.float64]
 
 
+_PLACES = 25
 HARDLY = 0.6
 """Windows whose centres are this share of their side apart hardly overlap."""
 
@@ -89,10 +91,19 @@ class TiePoints:
     """Each pixel that is spoken of here is so many of the working grid on a side."""
     step: float = 1.0
     """Distance of the windows as a share of their side."""
+    outline_xy: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
+    """(M, 2) outline of the ground that both rasters share, in the target as its georeferencing has it; empty: not known."""
 
     def __post_init__(self) -> None:
         n = len(self.ref_xy)
-        shapes = {"ref_xy": (n, 2), "tgt_xy": (n, 2), "cov": (n, 2, 2), "score": (n,), "status": (n,)}
+        shapes = {
+            "ref_xy": (n, 2),
+            "tgt_xy": (n, 2),
+            "cov": (n, 2, 2),
+            "score": (n,),
+            "status": (n,),
+            "outline_xy": (-1, 2),
+        }
         for name, shape in shapes.items():
             array = np.array(getattr(self, name), np.uint8 if name == "status" else np.float64).reshape(shape)
             array.flags.writeable = False
@@ -115,6 +126,21 @@ class TiePoints:
     def displacement(self) -> FloatArray:
         """(N, 2) reference − target, map units, +x east, +y north."""
         return np.asarray(self.ref_xy - self.tgt_xy)
+
+    @property
+    def redundancy(self) -> float:
+        """How many windows see each pixel: so many times their covariances count what they saw."""
+        return max(1.0, 1 / self.step**2)
+
+    def everywhere_xy(self) -> FloatArray:
+        """(K, 2) places all over the ground that both rasters share, or about the tie points where that is not known."""
+        outline = self.outline_xy if len(self.outline_xy) else self.tgt_xy
+        if not len(outline):
+            return outline
+        region = shapely.Polygon(outline) if len(self.outline_xy) else shapely.MultiPoint(outline).envelope
+        x, y = (a.ravel() for a in np.meshgrid(*np.linspace(outline.min(axis=0), outline.max(axis=0), _PLACES).T))
+        inside = shapely.contains_xy(shapely.make_valid(region), x, y)
+        return np.concatenate([shapely.get_coordinates(region), np.stack([x, y], axis=1)[inside]])
 
     def subset(self, chosen: NDArray[np.bool_]) -> TiePoints:
         """Only the ``chosen`` (N,) tie points."""

@@ -16,7 +16,7 @@ from georeg.blocks import Block, How, Looks, Measured, blocks_of, halo_px, infor
 from georeg.execution import Progress, run_ordered, silent
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
-from georeg.models import PolynomialDisplacement, identity
+from georeg.models import Model, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
 from georeg.placement import Placement, compose
@@ -46,7 +46,7 @@ class Tiles:
 
     def match(
         self,
-        prior: PolynomialDisplacement,
+        prior: Model,
         factor: int,
         n_points: int,
         how: How,
@@ -76,9 +76,7 @@ class Tiles:
         points = self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
         return replace(points, reduction=factor, step=spacing / window_px)
 
-    def sides(
-        self, model: PolynomialDisplacement
-    ) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
+    def sides(self, model: Model) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
         """Reference and target, where each lies once ``model`` corrects the target, and how they are looked at."""
         ref, tgt = (
             Looks(bands, self.options.preprocess, self.options.combine)
@@ -97,7 +95,7 @@ class Tiles:
     def _run(
         self,
         level: GeoBox,
-        prior: PolynomialDisplacement,
+        prior: Model,
         centres: NDArray[np.intp],
         window_px: int,
         wander_px: int,

@@ -16,19 +16,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as RichProgress
 
 import georeg
+from georeg.by_hand import left_out_rmse_px
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, silent
-from georeg.files import check_output, write_bytes
+from georeg.export import exportable
+from georeg.files import check_output, read_text, write_bytes
+from georeg.fit import Role
+from georeg.gcps import by_hand, refuse_hand_options
 from georeg.geotiff import check_format
 from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
-from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.raster import open_reference
 from georeg.report.checkerboard import draw_checkerboard
 
 HOW = {
     "geotransform": "geotransform rewritten, pixels untouched",
     "resampled": "resampled onto the reference's grid",
+    "regridded": "resampled onto an upright grid of its own pixel size",
+    "vertices": "vertices moved",
 }
 
 
@@ -36,8 +42,10 @@ def align(arguments: argparse.Namespace) -> None:
     rasters = (arguments.reference, arguments.target)
     _check_output(arguments, rasters)
     check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
-    if arguments.picture:
-        check_output(arguments.picture, (*rasters, arguments.output), overwrite=arguments.overwrite)
+    taken = [*rasters, arguments.output]
+    for path in filter(None, (arguments.picture, arguments.uncertainty)):
+        check_output(path, taken, overwrite=arguments.overwrite)
+        taken.append(path)
     with _progress(arguments) as progress:
         alignment = georeg.align(
             arguments.reference,
@@ -69,10 +77,31 @@ def match(arguments: argparse.Namespace) -> None:
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    _check_output(arguments, (arguments.points,))
-    fitted = georeg.fit(points_from_dict(_load(arguments.points)), _chosen(arguments, FitOptions))
-    doc = f"{arguments.output}: {fitted.model.kind} model, scatter {fitted.sigma_px:.3f} px; not yet proven, run georeg assess"
-    _save(arguments, fit_to_dict(fitted), doc)
+    hand, options = _chosen(arguments, HandOptions), _chosen(arguments, FitOptions)
+    _check_output(arguments, filter(None, (arguments.points, hand.target, hand.reference)))
+    points = _tie_points(arguments.points, hand)
+    if by_hand(points):
+        fitted = georeg.fit_by_hand(points, options)
+        error_px = left_out_rmse_px(fitted)
+        how = f"RMSE {error_px:.3g} px of {points.kept.sum()} points made by hand, each left out in turn; not proven"
+    else:
+        fitted = georeg.fit(points, options)
+        how = f"scatter {fitted.sigma_px:.3f} px; not yet proven, run georeg assess"
+    _save(arguments, fit_to_dict(fitted), f"{arguments.output}: {fitted.model.kind} model, {how}")
+
+
+def _tie_points(path: str, hand: HandOptions) -> georeg.TiePoints:
+    if path.lower().endswith((".points", ".csv")):
+        return georeg.read_points(path, hand)
+    refuse_hand_options(hand)
+    return points_from_dict(_load(path))
+
+
+def export(arguments: argparse.Namespace) -> None:
+    _check_output(arguments, (arguments.input,))
+    what = georeg.export(exportable(_load(arguments.input)), arguments.output, overwrite=arguments.overwrite)
+    values = {"type": "georeg.Export", "output": arguments.output, "holds": what}
+    _say(json.dumps(values, indent=1) if arguments.json else f"{arguments.output}: {what}")
 
 
 def assess(arguments: argparse.Namespace) -> None:
@@ -112,27 +141,42 @@ def _refuse_changed(arguments: argparse.Namespace, *groups: type[Any]) -> None:
 
 
 def apply(arguments: argparse.Namespace) -> None:
-    _check_output(arguments, (arguments.result,))
-    alignment = georeg.Alignment.from_dict(_load(arguments.result))
-    with _progress(arguments) as progress:
-        how = georeg.apply(
-            alignment, arguments.output, _chosen(arguments, WriteOptions), target=arguments.target, progress=progress
-        )
-    _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
+    result, options = _result(arguments.result), _chosen(arguments, WriteOptions)
+    given: dict[str, Any] = {"protected": (arguments.result,)}
+    with _progress(arguments) as given["progress"]:
+        if len(arguments.targets) > 1:
+            done = georeg.apply_all(result, arguments.output, arguments.targets, options, **given)
+            how = "; ".join(f"{os.path.basename(path)} {HOW[how]}" for path, how in done.items())
+        else:
+            target = arguments.targets[0] if arguments.targets else None
+            how = HOW[georeg.apply(result, arguments.output, options, target=target, **given)]
+    _show(arguments, result, f"{arguments.output}: {_told(result)}; {how}")
 
 
-def _show(arguments: argparse.Namespace, alignment: georeg.Alignment, sentence: str) -> None:
-    _say(alignment.to_json() if arguments.json else sentence)
+def _result(path: str) -> georeg.Alignment | georeg.Fit:
+    """What is to be applied: a fit alone is taken, but called what it is."""
+    values = _load(path)
+    proven = values.get("type") == "georeg.Alignment"
+    return georeg.Alignment.from_dict(values) if proven else fit_from_dict(values)
+
+
+def _told(result: georeg.Alignment | georeg.Fit) -> str:
+    if isinstance(result, georeg.Alignment):
+        return result.summary()
+    then = "look at the result" if by_hand(result.points) else "run georeg assess"
+    return (
+        f"NOT PROVEN: {result.model.kind} model fitted to {(result.role == Role.FIT).sum()} points, scatter "
+        f"{result.sigma_px:.3g} px, not held against check points; {then}"
+    )
+
+
+def _show(arguments: argparse.Namespace, result: georeg.Alignment | georeg.Fit, sentence: str) -> None:
+    values = result.to_dict() if isinstance(result, georeg.Alignment) else fit_to_dict(result)
+    _say(json.dumps(values, indent=1) if arguments.json else sentence)
 
 
 def _load(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return parse_json(file.read())
-    except OSError as exc:
-        raise InputError(f"{path} cannot be read: {(exc.strerror or str(exc)).lower()}; check the path") from exc
-    except UnicodeDecodeError as exc:
-        raise InputError(f"{path} is not text; give a JSON file that georeg wrote") from exc
+    return parse_json(read_text(path))
 
 
 def _save(arguments: argparse.Namespace, values: dict[str, Any], sentence: str) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from georeg.accuracy import log10_binomial_tail, residual_statistics, verify
 from georeg.errors import FitError, VerificationError
-from georeg.fit import Role, blocks, fit, robust_fit
+from georeg.choice import blocks
+from georeg.fit import Role, fit
+from georeg.mixture import robust_fit
 from georeg.models import LADDER, Affine, Translation
 from georeg.options import FitOptions
 from georeg.tie_points import Inputs, Status, TiePoints

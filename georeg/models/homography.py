@@ -1,0 +1,98 @@
+"""A projective map: what a camera does to a plane that it looks at askew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from georeg.models.base import FloatArray, Model, problem, propagated, solve
+from georeg.models.polynomial import Affine
+
+_ROUNDS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Homography(Model):
+    """Corrected = (affine map of scaled coordinates) / (1 + perspective · uv); beyond its horizon there is nothing."""
+
+    kind = "homography"
+
+    matrix: FloatArray
+    """(3, 3): scaled target to scaled corrected coordinates, both about ``origin_xy``; its last element is 1."""
+    covariance: FloatArray
+    """(8, 8) of the other elements, row by row."""
+
+    @classmethod
+    def n_terms(cls) -> int:
+        """Eight unknowns of both axes together."""
+        return 4
+
+    @classmethod
+    def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Weighted least squares by Gauss and Newton, from the affine map; see `Model.fit`."""
+        given = problem(cls, tgt_xy, ref_xy, weights)
+        start = Affine.fit(tgt_xy, ref_xy, weights)
+        at = np.array(given.origin_xy)
+        corners = (start(at + given.scale * np.array([[0, 0], [1, 0], [0, 1]])) - at) / given.scale
+        matrix = np.eye(3)
+        matrix[:2] = np.column_stack([corners[1:].T - corners[0][:, None], corners[0]])
+        model = cls(given.origin_xy, given.scale, matrix, np.zeros((8, 8)))
+        for _ in range(_ROUNDS):
+            rest = given.displacement - model._displacement(given.uv)
+            step, covariance = solve(model._rows(given.uv), rest, given, cls)
+            matrix = model.matrix + np.append(step, 0).reshape(3, 3)
+            model = cls(given.origin_xy, given.scale, matrix, covariance)
+            if np.abs(step).max() < 1e-13:
+                break
+        return model
+
+    def _denominator(self, uv: FloatArray) -> FloatArray:
+        depth = uv @ self.matrix[2, :2] + 1
+        return np.where(depth > 1e-6, depth, np.nan)
+
+    def _mapped(self, uv: FloatArray) -> FloatArray:
+        return np.asarray((uv @ self.matrix[:2, :2].T + self.matrix[:2, 2]) / self._denominator(uv)[:, None])
+
+    def _displacement(self, uv: FloatArray) -> FloatArray:
+        return np.asarray((self._mapped(uv) - uv) * self.scale)
+
+    def _rows(self, uv: FloatArray) -> FloatArray:
+        """(N, 2, 8) derivatives of the displacement by the elements of the matrix."""
+        rows = np.zeros((len(uv), 2, 8))
+        rows[:, 0, 0:2] = rows[:, 1, 3:5] = uv
+        rows[:, 0, 2] = rows[:, 1, 5] = 1
+        rows[:, :, 6:] = -self._mapped(uv)[:, :, None] * uv[:, None, :]
+        return rows * (self.scale / self._denominator(uv))[:, None, None]
+
+    def _slopes(self, uv: FloatArray) -> FloatArray:
+        by_uv = self.matrix[:2, :2] - self._mapped(uv)[:, :, None] * self.matrix[2, :2]
+        return np.asarray((by_uv / self._denominator(uv)[:, None, None] - np.eye(2)) * self.scale)
+
+    def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
+        """Covariance (N, 2, 2) of the corrected position, to first order; see `Model.covariance_at`."""
+        return propagated(self._rows(self._scaled(tgt_xy)), self.covariance)
+
+    def _newton(self, tgt: FloatArray, ref: FloatArray) -> FloatArray:
+        """In closed form."""
+        turned = np.column_stack([self._scaled(ref), np.ones(len(ref))]) @ np.linalg.inv(self.matrix).T
+        uv = turned[:, :2] / turned[:, 2:]
+        found = np.asarray(uv * self.scale + self.origin_xy)
+        return np.where(np.isnan(self._denominator(uv))[:, None] | self._folded(found)[:, None], np.nan, found)
+
+    def _folded(self, tgt: FloatArray) -> NDArray[np.bool_]:
+        return ~(np.linalg.det(self.jacobian(tgt)) > 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**super().to_dict(), "matrix": self.matrix.tolist(), "covariance": self.covariance.tolist()}
+
+    @classmethod
+    def from_values(cls, origin_xy: tuple[float, float], scale: float, values: dict[str, Any]) -> Self:
+        """The model of `to_dict`."""
+        matrix = np.array(values["matrix"], float).reshape(3, 3)
+        if matrix[2, 2] != 1:
+            raise ValueError("the last element of the matrix is not 1")
+        return cls(origin_xy, scale, matrix, np.array(values["covariance"], float).reshape(8, 8))

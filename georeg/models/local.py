@@ -1,0 +1,233 @@
+"""A smooth displacement field: bent where the tie points say so, affine where there are none.
+
+A tensor product of cubic B-splines whose thin-plate energy is penalised. How much is estimated with the field, by restricted
+maximum likelihood: the penalty is the logarithm of a prior under which every affine map is as likely as another, and the
+covariance is that of the posterior (Wahba 1983; Wood and Fasiolo 2017, doi:10.1111/biom.12666).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from georeg.models.base import FloatArray, Model, Problem, problem
+from georeg.models.polynomial import Affine
+
+MAX_CELLS = 12
+"""Cells of the spline along the longer side of the tie points, at most."""
+POINTS_PER_CELL = 1.5
+"""Fewer cells are taken where they would hold fewer tie points than this."""
+_ROUNDS = 30
+_SMOOTHINGS = (1e-8, 1e6)
+"""Bounds of the smoothing, where data and penalty weigh alike at 1."""
+_AT_ONCE = 20_000
+_CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6
+"""Row k: factor of t^k of the four cubic B-splines that reach into a cell, t from 0 to 1 across it."""
+_SLOPE = _CUBIC[1:] * [[1], [2], [3]]
+_PAIRS = ((0, 0), (0, 1), (1, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Local(Model):
+    """Displacement (reference − target) as a penalised cubic B-spline, continued linearly beyond its cells."""
+
+    kind = "local"
+
+    low: tuple[float, float]
+    """Scaled coordinates of the corner of the first cell."""
+    cell: float
+    """Side of a cell, scaled."""
+    coefficients: FloatArray
+    """(n, m, 2): displacement, map units, by splines along x and along y: three more than there are cells."""
+    smoothing: float
+    """Factor of the thin-plate energy of a field over cells of side 1, map units⁻²."""
+    held: FloatArray
+    """(3, n m, n m): what the tie points hold of the splines, Σ precision × spline × spline, in xx, xy and yy."""
+
+    @classmethod
+    def n_terms(cls) -> int:
+        """With fewer tie points than this a smooth field is no better than an affine map."""
+        return 16
+
+    @property
+    def freedom(self) -> float:
+        """Unknowns of both axes together that the tie points decided: between 6 and all of them."""
+        return float((self._posterior * _both(self.held)).sum())
+
+    @classmethod
+    def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """Penalised weighted least squares; see `Model.fit`."""
+        Affine.fit(tgt_xy, ref_xy, weights)  # which nothing penalises: the points must hold it
+        given = problem(cls, tgt_xy, ref_xy, weights)
+        empty = cls._over(given)
+        if given.stated:
+            return empty._fitted(given, _ROUNDS)
+        variance, made = float(given.displacement.var()) / 100, empty
+        for _ in range(5):  # the penalty is weighed against the variance: here that is to be found too
+            variance = max(variance, 1e-18 * given.scale**2)
+            made = empty._fitted(replace(given, precision=given.precision / variance), _ROUNDS)
+            rest = given.displacement - made._displacement(given.uv)
+            variance = float((rest**2).sum()) / max(2 * given.usable - made.freedom, 1.0)
+        return made
+
+    def refit(self, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
+        """On the same cells, from the smoothness arrived at; see `Model.refit`."""
+        return self._fitted(problem(type(self), tgt_xy, ref_xy, weights, frame=self), 1)
+
+    @classmethod
+    def _over(cls, given: Problem) -> Self:
+        """Without displacement, on cells that cover the points."""
+        seen = given.uv[np.trace(given.precision, axis1=1, axis2=2) > 0]
+        low, high = seen.min(axis=0), seen.max(axis=0)
+        longer, shorter = (high - low).max() or 1.0, max((high - low).min(), 1e-9)
+        along = int(np.clip(np.sqrt(len(seen) / POINTS_PER_CELL * longer / shorter), 1, MAX_CELLS))
+        cell = longer / along
+        n, m = np.maximum(np.ceil((high - low) / cell - 1e-9), 1).astype(int)
+        x, y = (low + high - cell * np.array([n, m])) / 2
+        size = (n + 3) * (m + 3)
+        none = np.zeros((n + 3, m + 3, 2))
+        return cls(
+            given.origin_xy, given.scale, (float(x), float(y)), float(cell), none, 0.0, np.zeros((3, size, size))
+        )
+
+    def _fitted(self, given: Problem, rounds: int) -> Self:
+        """Fellner and Schall's iteration for the smoothing, and the field that it gives."""
+        n, m, _ = self.coefficients.shape
+        held, pull = self._held(given)
+        hold, bending = _both(held), _bending(n - 3, m - 3)
+        energy_of = np.kron(np.eye(2), bending)
+        alike = float(np.trace(hold) / np.trace(energy_of))
+        smoothing = self.smoothing or 1e-3 * alike
+        for _ in range(rounds):
+            spread = np.linalg.inv(hold + smoothing * energy_of)
+            field = spread @ pull
+            decided = 2 * (n * m - 3) - smoothing * float((spread * energy_of).sum())
+            before = smoothing
+            smoothing = max(decided, 1e-3) / max(float(field @ energy_of @ field), 1e-300)
+            smoothing = float(np.clip(smoothing, _SMOOTHINGS[0] * alike, _SMOOTHINGS[1] * alike))
+            if abs(smoothing / before - 1) < 0.02:
+                break
+        made = replace(self, smoothing=smoothing, held=held)
+        field = (made._posterior @ pull).reshape(2, n, m)
+        object.__setattr__(made, "coefficients", np.moveaxis(field, 0, -1))
+        return made
+
+    def _held(self, given: Problem) -> tuple[FloatArray, FloatArray]:
+        """``held`` of the points, and what pulls the splines of x, then of y, towards them."""
+        index, weight, _, _ = self._splines(given.uv)
+        size = self.coefficients.shape[0] * self.coefficients.shape[1]
+        both = (index[:, :, None] * size + index[:, None, :]).ravel()
+        products = weight[:, :, None] * weight[:, None, :]
+        held = [
+            np.bincount(both, (products * given.precision[:, i, j, None, None]).ravel(), size * size) for i, j in _PAIRS
+        ]
+        target = (given.precision @ given.displacement[..., None])[..., 0]
+        pull = [np.bincount(index.ravel(), (weight * target[:, [axis]]).ravel(), size) for axis in (0, 1)]
+        return np.reshape(held, (3, size, size)), np.concatenate(pull)
+
+    def _splines(self, uv: FloatArray) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
+        """Of N places the (N, 16) splines that reach them, their values, and their slopes by scaled x and y."""
+        n, m, _ = self.coefficients.shape
+        at = (uv - self.low) / self.cell
+        (i, of_x, slope_x), (j, of_y, slope_y) = _along(at[:, 0], n - 3), _along(at[:, 1], m - 3)
+        index = (i[:, None] + np.arange(4))[:, :, None] * m + (j[:, None] + np.arange(4))[:, None, :]
+        values = (a[:, :, None] * b[:, None, :] for a, b in ((of_x, of_y), (slope_x, of_y), (of_x, slope_y)))
+        value, by_x, by_y = (v.reshape(len(uv), 16) for v in values)
+        return index.reshape(len(uv), 16), value, by_x / self.cell, by_y / self.cell
+
+    def _displacement(self, uv: FloatArray) -> FloatArray:
+        index, value, _, _ = self._splines(uv)
+        return np.einsum("nk,nkd->nd", value, self.coefficients.reshape(-1, 2)[index])
+
+    def _slopes(self, uv: FloatArray) -> FloatArray:
+        index, _, by_x, by_y = self._splines(uv)
+        reached = self.coefficients.reshape(-1, 2)[index]
+        return np.stack([np.einsum("nk,nkd->nd", by, reached) for by in (by_x, by_y)], axis=2)
+
+    @cached_property
+    def _posterior(self) -> FloatArray:
+        """(2 n m, 2 n m) covariance of the splines of x, then of y."""
+        n, m, _ = self.coefficients.shape
+        return np.asarray(np.linalg.inv(_both(self.held) + self.smoothing * np.kron(np.eye(2), _bending(n - 3, m - 3))))
+
+    def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
+        """Covariance (N, 2, 2) of the corrected position, smoothing included; see `Model.covariance_at`."""
+        uv = self._scaled(tgt_xy)
+        parts = [self._covariance(uv[k : k + _AT_ONCE]) for k in range(0, len(uv), _AT_ONCE)]
+        return np.concatenate([np.zeros((0, 2, 2)), *parts])
+
+    def _covariance(self, uv: FloatArray) -> FloatArray:
+        index, value, _, _ = self._splines(uv)
+        size = self.coefficients.shape[0] * self.coefficients.shape[1]
+        at = (index[:, :, None], index[:, None, :])
+        xx, xy, yy = (
+            np.einsum(
+                "nk,nkl,nl->n", value, self._posterior[i * size : (i + 1) * size, j * size : (j + 1) * size][at], value
+            )
+            for i, j in _PAIRS
+        )
+        return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; of ``held`` what is above the diagonal and not zero."""
+        rows, cols = np.nonzero(np.triu(np.abs(self.held).max(axis=0)))
+        return {
+            **super().to_dict(),
+            "low": list(self.low),
+            "cell": self.cell,
+            "coefficients": self.coefficients.tolist(),
+            "smoothing": self.smoothing,
+            "held": {"row": rows.tolist(), "column": cols.tolist(), "values": self.held[:, rows, cols].tolist()},
+        }
+
+    @classmethod
+    def from_values(cls, origin_xy: tuple[float, float], scale: float, values: dict[str, Any]) -> Self:
+        """The model of `to_dict`."""
+        coefficients = np.array(values["coefficients"], float)
+        n, m, axes = coefficients.shape
+        cell, smoothing, (x, y) = float(values["cell"]), float(values["smoothing"]), values["low"]
+        if min(n, m) < 4 or axes != 2 or not (cell > 0 and smoothing > 0):
+            raise ValueError(f"{n} x {m} splines of {axes} axes, cells of {cell}, smoothing {smoothing}")
+        rows, cols = (np.array(values["held"][name], int) for name in ("row", "column"))
+        held = np.zeros((3, n * m, n * m))
+        held[:, rows, cols] = held[:, cols, rows] = np.array(values["held"]["values"], float)
+        return cls(origin_xy, scale, (float(x), float(y)), cell, coefficients, smoothing, held)
+
+
+def _along(at: FloatArray, n_cells: int) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
+    """First of the four splines at places in cells, and their values and slopes (N, 4); beyond the cells they are lines."""
+    inside = np.clip(np.nan_to_num(at), 0, n_cells)
+    first = np.minimum(inside.astype(np.intp), n_cells - 1)
+    power = (inside - first)[:, None] ** np.arange(4)
+    slope = power[:, :3] @ _SLOPE
+    return first, power @ _CUBIC + (at - inside)[:, None] * slope, slope
+
+
+def _both(held: FloatArray) -> FloatArray:
+    """(2 k, 2 k) of the splines of x, then of y, from (3, k, k)."""
+    xx, xy, yy = held
+    return np.block([[xx, xy], [xy, yy]])
+
+
+@lru_cache(maxsize=32)
+def _bending(n_cells: int, m_cells: int) -> FloatArray:
+    """Thin-plate energy ∫ f_xx² + 2 f_xy² + f_yy² of splines on n by m cells of side 1."""
+    x, y = ([_gram(cells, order) for order in range(3)] for cells in (n_cells, m_cells))
+    return np.asarray(np.kron(x[2], y[0]) + 2 * np.kron(x[1], y[1]) + np.kron(x[0], y[2]))
+
+
+def _gram(n_cells: int, order: int) -> FloatArray:
+    """∫ of the products of the splines' derivatives of an order, along n cells."""
+    factor = _CUBIC
+    for _ in range(order):
+        factor = factor[1:] * np.arange(1, len(factor))[:, None]
+    powers = np.arange(len(factor))
+    of_one = factor.T @ (1 / (powers[:, None] + powers + 1)) @ factor
+    gram = np.zeros((n_cells + 3, n_cells + 3))
+    for k in range(n_cells):
+        gram[k : k + 4, k : k + 4] += of_one
+    return gram
