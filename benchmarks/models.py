@@ -63,7 +63,8 @@ PLACES = lattice(2.0, 17)
 WHERE = {
     "inside": np.abs(PLACES).max(axis=1) <= 0.76,
     "rim": np.abs(PLACES).max(axis=1) == 1,
-    "outside": np.abs(PLACES).max(axis=1) > 1.4,
+    "near": (np.abs(PLACES).max(axis=1) > 1) & (np.abs(PLACES).max(axis=1) <= 1.5),
+    "far": np.abs(PLACES).max(axis=1) > 1.5,
     "hole": ((PLACES > 0.2) & (PLACES < 0.8)).all(axis=1),
 }
 
@@ -155,14 +156,14 @@ def at_least(flags: Sequence[bool]) -> str:
     return f"{100 * (1 - wilson_upper(len(flags) - sum(flags), len(flags))):.0f}" if len(flags) else "-"
 
 
-def z_figures(found: Sequence[Record], where: Sequence[str] = ("inside", "rim", "outside")) -> list[str]:
-    """RMS of standardised errors by place, least and greatest of a single place, and how sigma grows outwards."""
+def z_figures(found: Sequence[Record], where: Sequence[str] = ("inside", "rim", "near", "far")) -> list[str]:
+    """RMS of standardised errors by place, the least and greatest of a single place, and how the typical sigma grows."""
     z2 = np.array([r["z2"] for r in found if "z2" in r])
     if not len(z2):
         return ["-"] * (len(where) + 2)
     by_place = np.sqrt(z2.mean(axis=0))
-    sigma = np.sqrt((np.array([r["sigma_px"] for r in found if "z2" in r]) ** 2).mean(axis=0))
-    grows = rms(sigma[WHERE[where[-1]], None]) / rms(sigma[WHERE["inside"], None])
+    sigma = np.median([r["sigma_px"] for r in found if "z2" in r], axis=0)
+    grows = np.median(sigma[WHERE[where[-1]]]) / np.median(sigma[WHERE["inside"]])
     parts = [f"{np.sqrt(z2[:, WHERE[name]].mean()):.2f}" for name in where]
     return [*parts, f"{by_place.min():.2f}-{by_place.max():.2f}", f"{grows:.1f}"]
 
@@ -264,13 +265,13 @@ def tell_truth_choice(records: Sequence[Record]) -> None:
 
 
 def tell_truth_z(records: Sequence[Record]) -> None:
-    head = ["class", "model", "n", "z inside", "rim", "outside", "single places", "sigma out/in"]
+    head = ["class", "model", "n", "z inside", "rim", "near", "far", "single places", "sigma far/in"]
     body = []
     for (kind,), found in grouped(records, ("class",)).items():
         for name in ("auto", "true"):
             good = [r[name] for r in found if r[name]]
             body.append([kind, "auto" if name == "auto" else "true kind", f"{len(good)}", *z_figures(good)])
-    show("truth: errors over stated uncertainty (1 would be perfect; outside: up to half a side beyond)", head, body)
+    show("truth: errors over stated uncertainty (1 would be perfect; near, far: a quarter and half a side beyond)", head, body)
 
 
 # ---- choice: tie points of every kind
@@ -356,8 +357,8 @@ def section_calibration(args: argparse.Namespace) -> list[Record]:
     kinds = [kind for kind in args.kinds if kind in AVAILABLE]
     jobs = [(k, kind, *layout) for kind, layout, k in product(kinds, layouts[: 2 if args.quick else 5], range(trials))]
     records = list(run_all(partial(run_calibration, seed=args.seed), jobs, args.jobs, "calibration"))
-    where = ("inside", "rim", "hole", "outside")
-    head = ["class", "layout", "n", "RMS px", *(f"z {name}" for name in where), "single places", "sigma out/in"]
+    where = ("inside", "rim", "hole", "near", "far")
+    head = ["class", "layout", "n", "RMS px", *(f"z {name}" for name in where), "single places", "sigma far/in"]
     body = []
     for key, found in grouped(records, ("class", "layout")).items():
         good = [r for r in found if "rms_px" in r]

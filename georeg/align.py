@@ -222,13 +222,13 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
     """
     limits = limits or LimitOptions()
     check_options(limits)
-    seen = geometry(fitted.model, fitted.points.tgt_xy, fitted.points.overlap)
+    seen = geometry(fitted.model, _ground(fitted), fitted.points.overlap)
     placed = fitted.points.inputs.initial not in ("center", "none")
     check_geometry(seen, fitted.model.kind, limits, placed=placed)
     proof = verify(fitted)
     if is_null(fitted):
         fitted = unmoved(fitted)
-        seen, proof = geometry(fitted.model, fitted.points.tgt_xy, fitted.points.overlap), verify(fitted)
+        seen, proof = geometry(fitted.model, _ground(fitted), fitted.points.overlap), verify(fitted)
     alignment = Alignment(fitted, *proof, seen)
     for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
         value = getattr(alignment.after, name) / alignment.after.gsd
@@ -238,6 +238,11 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
                 f"of {limit:g} px; nothing was written: raise --max-{name}-px or try --model polynomial2"
             )
     return alignment
+
+
+def _ground(fitted: Fit) -> FloatArray:
+    """Places at which a model is looked at: the tie points, and all over the ground."""
+    return np.concatenate([fitted.points.tgt_xy, fitted.points.everywhere_xy()])
 
 
 def match(

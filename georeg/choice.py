@@ -83,7 +83,7 @@ def compared(error2: FloatArray, points: TiePoints) -> FloatArray:
     typical = float(np.median(error2, axis=1).min(initial=np.inf))
     cap = (CAP * max(LEAST_TYPICAL_PX, math.sqrt(typical))) ** 2 if math.isfinite(typical) else np.inf
     told = known_axes(axes_px(points)[0]).mean(axis=1)
-    return np.minimum(error2, cap) * told
+    return np.asarray(np.minimum(error2, cap) * told)
 
 
 def rmse_px(loss: FloatArray, points: TiePoints) -> float:

@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # what the verbs need takes half a second to import: not for --help
         verbs = importlib.import_module("georeg.verbs")
-        with _terminated_cleanly():
+        with _terminated_cleanly(), _warnings_told():
             getattr(verbs, arguments.verb)(arguments)
     except GeoregError as exc:
         print(f"georeg: {exc}", file=sys.stderr)
@@ -59,6 +59,19 @@ def _terminated_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """What the library logs as a warning is a line on standard error, like an error."""
+    handler, log = logging.StreamHandler(), logging.getLogger("georeg")
+    handler.setFormatter(logging.Formatter("georeg: %(message)s"))
+    handler.setLevel(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "export", "write tie points or a correction for other programs")
     verb.add_argument("input", metavar="INPUT", help="file from georeg match, fit, assess or align --json")
     _output(
-        verb, "tie points: .gpkg, .geojson, .csv or .points (QGIS); correction: .vrt (GCPs), .json, .proj or .tif (a grid)"
+        verb,
+        "tie points: .gpkg, .geojson, .csv or .points (QGIS); correction: .vrt (GCPs), .json, .proj or .tif (a grid)",
     )
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
     return parser

@@ -138,7 +138,8 @@ def _vrt(job: _Job) -> str:
     placement = job.placement()
     made = gcps(placement)
     write_vrt(placement.raster, made, job.crs, job.path)
-    return f"{placement.raster.name} with {len(made.px)} GCPs on the {placement.model.kind} model; give gdalwarp {made.gdal_option}"
+    what = f"{placement.raster.name} with {len(made.px)} GCPs on the {placement.model.kind} model"
+    return f"{what}; give gdalwarp {made.gdal_option}"
 
 
 def _json(job: _Job) -> str:

@@ -10,6 +10,7 @@ from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from georeg.choice import (
     N_BLOCK_CLASSES,
@@ -120,13 +121,17 @@ def fit(points: TiePoints, options: FitOptions | None = None) -> Fit:
     """
     options = options or FitOptions()
     kinds = _kinds(options)
+    with threadpool_limits(limits=1, user_api="blas"):  # matrices so small are slower on many threads
+        return _fit(points, kinds, options)
+
+
+def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fit:
     block, precise = blocks(points), known(points)
     few = precise.sum() * told_by_each(points) < FEW_POINTS
     check = precise & (block % N_BLOCK_CLASSES == withheld_class(block[precise])) & (not few)
     offered = points.kept & ~check
     used = points.subset(offered)
-    kinds = _enough_for(kinds, used, options.model)
-    trials = _trials(used, block[offered], kinds, options.seed)
+    trials = _trials(used, block[offered], _enough_for(kinds, used, options.model), options.seed)
     chosen, flaws = _sound(trials, used, block[offered])
     model, inlier = chosen.found.model, chosen.found.inlier
     second = _second_group(used, chosen.found, options.seed)

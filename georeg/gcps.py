@@ -53,7 +53,7 @@ def points_text(points: TiePoints, fitted: Fit | None, target: Raster) -> str:
     px = placed.to_px(points.tgt_xy)
     residual_px = np.zeros_like(px)
     if fitted is not None:
-        residual_px = (Placement(target, crs, fitted.model).to_px(points.ref_xy) - px) * (1, -1)
+        residual_px = Placement(target, crs, fitted.model).to_px(points.ref_xy) - px
     used = points.kept if fitted is None else np.isin(fitted.role, (Role.FIT, Role.CHECK))
     values = np.column_stack([points.ref_xy, _to_source(px, target)])
     lines = [f"#CRS: {crs.to_wkt()}"] if crs != PIXELS else []

@@ -24,7 +24,7 @@ from georeg.styles import arrows_qml, points_qml
 from georeg.table import Columns, columns, plain
 from georeg.tie_points import TiePoints
 
-DRAWN_SHARE = 0.04
+DRAWN_SHARE = 0.06
 """The longer residual arrows are drawn this long, as a share of the diagonal of the map."""
 LONGEST_SHARE = 0.12
 """And none longer than this: an outlier would cross the whole map."""
@@ -116,11 +116,9 @@ def _diagonal(xy: FloatArray) -> float:
 
 
 def _round(factor: float) -> float:
-    """The largest of 1, 2, 5, 10, 20, ... that is not above ``factor``; a residual is not drawn shorter than it is."""
-    if factor <= 1:
-        return 1.0
-    ten = 10.0 ** np.floor(np.log10(factor))
-    return float(ten * max(step for step in (1, 2, 5) if step * ten <= factor * (1 + 1e-9)))
+    """Whichever of 1, 2, 5, 10, 20, ... is nearest to ``factor``, by ratio."""
+    ten = 10.0 ** np.floor(np.log10(max(factor, 1.0)))
+    return float(ten * min((1, 2, 5, 10), key=lambda step: abs(np.log(step * ten / max(factor, 1.0)))))
 
 
 def _styles(named: list[tuple[str, str]]) -> Columns:
@@ -150,7 +148,7 @@ def _write_layer(
             layer=name,
             driver="GPKG",
             geometry_type=kind,
-            crs=crs if crs != PIXELS.to_wkt() else None,
+            crs=crs,
             append=append,
             **({} if append else {"dataset_options": {"VERSION": "1.2"}}),
         )

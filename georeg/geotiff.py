@@ -149,7 +149,9 @@ def write_values(
             raise OutputError(f"{missing} of {path} was not written; is the disk full?")
 
 
-def write_grid(values: NDArray[np.float64], transform: Affine, crs: str | None, names: tuple[str, ...], path: str) -> None:
+def write_grid(
+    values: NDArray[np.float64], transform: Affine, crs: str | None, names: tuple[str, ...], path: str
+) -> None:
     """Write numbers at the nodes of a lattice as a GeoTIFF that PROJ takes for a grid of shifts.
 
     Parameters

@@ -9,8 +9,8 @@ from typing import Any, TypeVar, get_args
 
 import numpy as np
 
-from georeg.errors import InputError
 from georeg.choice import Candidate
+from georeg.errors import InputError
 from georeg.fit import Fit, SecondGroup
 from georeg.models import from_dict
 from georeg.options import InitialKind
@@ -91,8 +91,9 @@ def _points(values: dict[str, Any]) -> TiePoints:
     bands = {name: tuple(inputs[name]) for name in ("ref_bands", "tgt_bands")}
     if inputs.get("initial", "auto") not in get_args(InitialKind):
         raise ValueError(f"initial is {inputs['initial']!r}")
+    arrays: dict[str, Any] = {name: np.array(values[name], float) for name in _ARRAYS}
     return TiePoints(
-        **{name: np.array(values[name], float) for name in _ARRAYS},
+        **arrays,
         status=np.array([Status[s.upper()] for s in values["status"]], np.uint8),
         inputs=Inputs(**{**inputs, **bands}),
         **{name: values[name] for name in _SCALARS},

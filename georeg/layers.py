@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pyogrio
 from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
@@ -18,6 +19,8 @@ SINGLE_TYPE = "ESRI Shapefile"
 """The format whose lines and polygons may be of several parts, which others tell apart."""
 DRIVER_ERRORS = (DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError)
 """What pyogrio raises where GDAL refuses."""
+MEASURED = "Measured (M) geometry types"
+"""How pyogrio begins to say that it has no name for them."""
 _OTHER_SUFFIXES = {".kml": "LIBKML", ".json": "GeoJSON"}
 """Formats of suffixes that are not of one format alone."""
 
@@ -64,7 +67,8 @@ class VectorFile:
 def holds_layers(path: str) -> bool:
     """True for a file that GDAL can read as vectors."""
     try:
-        return len(pyogrio.list_layers(path)) > 0
+        with listening({}):
+            return len(pyogrio.list_layers(path)) > 0
     except (DataSourceError, UnicodeEncodeError):
         return False
 
@@ -80,16 +84,25 @@ def open_vectors(path: str) -> VectorFile:
     try:
         with listening({}):
             names = [str(name) for name, _ in pyogrio.list_layers(path)]
-            infos = [pyogrio.read_info(path, layer=name, force_feature_count=True) for name in names]
+        infos = [_described(path, name) for name in names]
     except DRIVER_ERRORS as exc:
         raise InputError(
             f"{path} cannot be read as vectors ({first_line(exc)}); give a file that ogrinfo can read"
         ) from exc
-    layers = (
+    layers = tuple(
         Layer(name, i["geometry_type"], i["crs"], i["features"], i["layer_metadata"])
         for name, i in zip(names, infos, strict=True)
     )
-    return VectorFile(path, infos[0]["driver"], tuple(layers), infos[0]["dataset_metadata"])
+    return VectorFile(path, infos[0]["driver"], layers, infos[0]["dataset_metadata"])
+
+
+def _described(path: str, name: str) -> dict[str, Any]:
+    complaints: dict[str, None] = {}
+    with listening(complaints):
+        info: dict[str, Any] = pyogrio.read_info(path, layer=name, force_feature_count=True)
+    if any(text.startswith(MEASURED) for text in complaints):
+        info["geometry_type"] = "Unknown"  # pyogrio has no name for it, and GDAL keeps M where the type is left open
+    return info
 
 
 def driver_for(vectors: VectorFile, path: str) -> str:

@@ -118,6 +118,16 @@ def corrected_transform(placement: Placement) -> Affine | None:
     return None
 
 
+def _crs(grid: GeoBox) -> CRS:
+    """That of a grid, which need not be the working CRS: a reference in degrees is resampled onto."""
+    return _parsed(str(grid.crs))
+
+
+@lru_cache(maxsize=64)
+def _parsed(crs: str) -> CRS:
+    return CRS.from_user_input(crs)
+
+
 @dataclass(frozen=True)
 class Lattice:
     """Exact source pixel coordinates at every ``step`` grid pixels, close enough to interpolate between.
@@ -183,7 +193,8 @@ def _reach(placement: Placement, grid: GeoBox) -> FloatArray:
     """First and last (row, column), in pixels of ``grid``, that the raster reaches; all where that is not known."""
     height, width = placement.raster.shape
     around = np.stack(np.meshgrid(np.linspace(0, width, 21), np.linspace(0, height, 21)), axis=-1).reshape(-1, 2)
-    px = apply_transform(~grid.affine, placement.to_xy(around))[:, ::-1]
+    xy = transform_xy(placement.to_xy(around), placement.crs, _crs(grid))
+    px = apply_transform(~grid.affine, xy)[:, ::-1]
     reach = np.stack([px.min(axis=0), px.max(axis=0)])
     return np.clip(reach if np.isfinite(reach).all() else [[0, 0], grid.shape], 0, grid.shape)
 
@@ -208,5 +219,6 @@ def _lattice_error_px(placement: Placement, grid: GeoBox, cells: list[tuple[int,
 
 def _exact(placement: Placement, grid: GeoBox, rows: FloatArray, cols: FloatArray) -> FloatArray:
     x, y = np.meshgrid(cols, rows)
-    px = placement.to_px(apply_transform(grid.affine, np.stack([x.ravel(), y.ravel()], axis=1)))
+    xy = apply_transform(grid.affine, np.stack([x.ravel(), y.ravel()], axis=1))
+    px = placement.to_px(transform_xy(xy, _crs(grid), placement.crs))
     return px.T.reshape(2, len(rows), len(cols))

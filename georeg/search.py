@@ -9,12 +9,14 @@ import numpy as np
 import shapely
 
 from georeg.blocks import How
-from georeg.errors import InputError
+from georeg.errors import FitError, InputError
 from georeg.execution import Progress, workers
-from georeg.mixture import known
-from georeg.models import Affine, Model, Translation, identity
+from georeg.fit import fit
+from georeg.mixture import known, robust_fit
+from georeg.models import Affine, FloatArray, Local, Model, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint
+from georeg.placement import apply_transform
 from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
 from georeg.raster import Reader
 from georeg.rivals import refuse_other_ground, refuse_print
@@ -33,6 +35,12 @@ TOO_FEW = 0.3
 """Where fewer windows than this share match, another matcher or larger pixels may find more."""
 ENOUGH_POINTS = 20
 """And where fewer than these do."""
+STRAIGHT_PX = 0.01
+"""Windows are matched again through a model that lays their corners otherwise by more than this, in the median."""
+MAX_AGAIN = 4
+"""So often at most."""
+LEAST_KEPT = 0.7
+"""But not through one through which fewer than this share of the windows match."""
 
 
 def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: Progress) -> TiePoints:
@@ -63,11 +71,17 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
                 if _moved_px(tiles, before, prior) < STILL_PX:
                     break
         progress("refine", len(levels), len(levels))
-        points = dense(tiles, prior, window_px, found, progress)
-        prior = improved(points.subset(points.kept), prior, Affine) or prior
-        refuse_print(points, tiles.pair, prior)
-        refuse_other_ground(tiles, prior)
-        return replace(points, log10_tests=found.log10_tests, overlap=_overlap(tiles.pair, prior))
+        points, how = dense(tiles, prior, window_px, found, progress)
+        placed = improved(points.subset(points.kept), prior, Affine) or prior
+        refuse_print(points, tiles.pair, placed)
+        refuse_other_ground(tiles, placed)
+        points = replace(
+            points,
+            log10_tests=found.log10_tests,
+            overlap=_overlap(tiles.pair, placed),
+            outline_xy=_outline(tiles.pair, placed),
+        )
+        return straightened(tiles, points, prior, how, progress)
 
 
 def _tile_levels(level: int) -> list[int]:
@@ -101,8 +115,8 @@ def improve(tiles: Tiles, prior: Model, factor: int, how: How) -> tuple[Model, i
     return prior, tiles.options.window_px
 
 
-def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progress: Progress) -> TiePoints:
-    """Tie points at full resolution, the rejected ones too: by the matcher asked for, else by the first that finds enough.
+def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progress: Progress) -> tuple[TiePoints, How]:
+    """Tie points at full resolution, the rejected ones too, by the matcher asked for, else by the first that finds enough.
 
     Pixels may be finer than what they show. Where too few match, larger ones are tried.
     """
@@ -113,7 +127,8 @@ def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progr
         "structure": ("structure",),
         "auto": ("structure", "phase") if found.how == "structure" else ("phase", options.detector, "structure"),
     }
-    best, most = None, -1
+    best: tuple[TiePoints, How] | None = None
+    most = -1
     for level in (1, 2):
         for how in hows[options.matcher]:
             points = tiles.match(
@@ -127,11 +142,70 @@ def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progr
             )
             agreeing = _agreeing(points, prior)
             if agreeing > most:
-                best, most = points, agreeing
+                best, most = (points, how), agreeing
             if agreeing >= max(TOO_FEW * len(points), ENOUGH_POINTS):
-                return points
+                return points, how
     assert best is not None
     return best
+
+
+def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progress: Progress) -> TiePoints:
+    """The tie points matched again through the model that they give, until that changes no window any more.
+
+    A window sees one displacement: where the ground is bent or turned within it, that is not the one of its centre. A shift
+    of the whole window changes nothing.
+    """
+    for _ in range(MAX_AGAIN):
+        model = _described(points, prior)
+        if model is None:
+            break
+        again = tiles.match(
+            model,
+            points.reduction,
+            tiles.options.max_points,
+            how,
+            window_px=points.window_px,
+            spacing_px=points.step * points.window_px,
+            progress=progress,
+        )
+        if again.kept.sum() < LEAST_KEPT * points.kept.sum():
+            break
+        again = replace(again, log10_tests=points.log10_tests, overlap=points.overlap, outline_xy=points.outline_xy)
+        points, prior = again, model
+    return points
+
+
+def _described(points: TiePoints, prior: Model) -> Model | None:
+    """The model that describes tie points which were matched through ``prior``; None where windows look alike through both.
+
+    A smooth field shows soon whether it is worth to choose one.
+    """
+    used = points.subset(known(points))
+    try:
+        if distortion_px(points, prior, robust_fit(used, Local, seed=0).model) <= STRAIGHT_PX:
+            return None
+        chosen = fit(points).model
+    except FitError:  # which the fit after this will say, with its reason
+        return None
+    return chosen if distortion_px(points, prior, chosen) > STRAIGHT_PX else None
+
+
+def distortion_px(points: TiePoints, one: Model, other: Model) -> float:
+    """How differently two models lay the corners of windows about their centres: the median over tie points, pixels."""
+    half = points.gsd * points.window_px / 2
+    at = points.tgt_xy[points.kept]
+    centre = one(at) - other(at)
+    corners = (at + half * np.array(sign) for sign in ((-1, -1), (-1, 1), (1, -1), (1, 1)))
+    apart = [np.hypot(*(one(corner) - other(corner) - centre).T) for corner in corners]
+    return float(np.median(np.max(apart, axis=0))) / points.gsd
+
+
+def _outline(pair: Pair, prior: Model) -> FloatArray:
+    """Outline of the ground that both rasters share, in the target as its georeferencing has it."""
+    shared = pair.overlap_px(prior, pair.grid)
+    largest = max(getattr(shared, "geoms", [shared]), key=lambda part: part.area)
+    xy = apply_transform(pair.grid.affine, shapely.get_coordinates(largest.exterior))
+    return prior.inverse(xy)
 
 
 def _agreeing(points: TiePoints, prior: Model) -> int:

@@ -41,12 +41,9 @@ def points_qml(occurring: set[str]) -> str:
 def arrows_qml(exaggeration: float, occurring: set[str]) -> str:
     """Style of the residual arrows, by role; the legend says how many times as long as the residual they are drawn."""
     shown = {role: look for role, look in ROLES.items() if role in occurring}
-    labels = {
-        role: f"residual of a point {label}, drawn {exaggeration:,.6g} times as long"
-        if role == "fit"
-        else f"residual of a {label.split(':')[0]}" + (", drawn shorter" if role == "outlier" else "")
-        for role, (label, _, _) in shown.items()
-    }
+    times = f"drawn {exaggeration:,.6g} times as long"
+    said = {"check": f"residual of a check point, {times}", "outlier": f"residual of an outlier, at most {times}"}
+    labels = {role: said.get(role, f"residual of a point used by the fit, {times}") for role in shown}
     return _categorized('"role"', labels, [_arrow(k, look[1]) for k, look in enumerate(shown.values())], "line")
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS
 from rasterio.windows import Window
 
 from georeg.execution import Progress, counted, run_ordered, silent, workers
@@ -35,70 +34,68 @@ class Certainty:
     resampled: bool
     """False where the grid is the target's own pixels with a corrected geotransform."""
 
-    def sigma(self, px: FloatArray) -> FloatArray:
-        """Standard deviation (N, 2) along x and y of the working CRS at pixel coordinates (N, 2) of the grid, map units.
-
-        NaN where model or projection has no place.
-        """
-        place, raster = self.placement, self.placement.raster
-        if self.resampled:
-            ref_xy = transform_xy(apply_transform(self.grid.affine, px), CRS.from_wkt(str(self.grid.crs)), place.crs)
-            tgt_xy = place.model.inverse(ref_xy, missing_ok=True)
-        else:
-            tgt_xy = transform_xy(apply_transform(raster.transform, px), raster.crs, place.crs)
-        known, sigma = np.isfinite(tgt_xy).all(axis=1), np.full(tgt_xy.shape, np.nan)
-        variance = np.diagonal(place.model.covariance_at(tgt_xy[known]), axis1=1, axis2=2)
-        sigma[known] = np.sqrt(np.maximum(variance, 0))
-        return sigma
-
     def window(self, window: Window) -> tuple[Window, NDArray[np.float32]]:
         """Both bands (2, height, width) of one window of the grid; NaN outside of the target.
 
         Computed exactly on a lattice as fine as is needed for `RELATIVE_ERROR` in the middle of each of its cells, and
-        interpolated between.
+        interpolated between; exactly, too, where a corner of the cell lies outside.
         """
-        step, nodes = self._nodes(window)
-        rows, cols = ((np.arange(length) + 0.5) / step for length in (window.height, window.width))
-        values = _along(_along(nodes, 1, rows), 2, cols)
-        if self.resampled:
-            src_px = lattice(self.placement, self.grid).at_centres(window)
-            height, width = self.placement.raster.shape
-            inside = (src_px >= 0).all(axis=0) & (src_px[0] < width) & (src_px[1] < height)
-            values = np.where(inside, values, np.nan)
-        return window, _rounded(values.astype(np.float32))
-
-    def _nodes(self, window: Window) -> tuple[int, FloatArray]:
-        """Side of cells that cover a window, and (2, n, m) exact values at their corners, to interpolate between."""
-        step = _COARSEST_STEP_PX
-        while True:
-            nodes = self._lattice(window, step, 0.0)
-            if step == 1 or _smooth(nodes, self._lattice(window, step, 0.5)):
-                return step, nodes
+        src_px = self._src_px(window)
+        step, values = _COARSEST_STEP_PX, self._between(src_px, _COARSEST_STEP_PX)
+        while step > 1 and not self._close(src_px, step, values):
             step //= 2
+            values = self._between(src_px, step)
+        inside = np.isfinite(src_px[0])
+        missing = inside & np.isnan(values[0])
+        values[:, missing] = self._sigma(src_px[:, missing])
+        return window, _rounded(np.where(inside, values, np.nan).astype(np.float32))
 
-    def _lattice(self, window: Window, step: int, offset: float) -> FloatArray:
-        """(2, n, m) at the corners of cells of ``step`` pixels, or, ``offset`` by half a cell, at their middles."""
-        cells = [-(-n // step) for n in (window.height, window.width)]
-        rows, cols = (step * (np.arange(n + (offset == 0)) + offset) for n in cells)
-        x, y = np.meshgrid(window.col_off + cols, window.row_off + rows)
-        sigma = self.sigma(np.stack([x.ravel(), y.ravel()], axis=1))
-        return sigma.T.reshape(2, *x.shape)
+    def _src_px(self, window: Window) -> FloatArray:
+        """(2, height, width) column and row in the target of every pixel centre; NaN outside of the target."""
+        if not self.resampled:
+            rows, cols = np.mgrid[: window.height, : window.width] + 0.5
+            return np.stack([cols + window.col_off, rows + window.row_off])
+        src_px = lattice(self.placement, self.grid).at_centres(window)
+        height, width = self.placement.raster.shape
+        inside = (src_px >= 0).all(axis=0) & (src_px[0] < width) & (src_px[1] < height)
+        return np.where(inside, src_px, np.nan)
+
+    def _sigma(self, src_px: FloatArray) -> FloatArray:
+        """(2, …) standard deviation along x and y of the working CRS, map units, at (2, …) pixels of the target."""
+        place = self.placement
+        xy = apply_transform(place.raster.transform, src_px.reshape(2, -1).T)
+        tgt_xy = transform_xy(xy, place.raster.crs, place.crs)
+        known, sigma = np.isfinite(tgt_xy).all(axis=1), np.full(tgt_xy.shape, np.nan)
+        if known.any():
+            variance = np.diagonal(place.model.covariance_at(tgt_xy[known]), axis1=1, axis2=2)
+            sigma[known] = np.sqrt(np.maximum(variance, 0))
+        return sigma.T.reshape(src_px.shape)
+
+    def _between(self, src_px: FloatArray, step: int) -> FloatArray:
+        """(2, height, width) exact at every ``step`` pixels, bilinear between."""
+        rows, cols = (_stops(length, step) for length in src_px.shape[1:])
+        return _along(_along(self._sigma(src_px[:, rows[:, None], cols]), 1, rows), 2, cols)
+
+    def _close(self, src_px: FloatArray, step: int, values: FloatArray) -> bool:
+        """Whether ``values`` are right in the middle of every cell."""
+        rows, cols = ((stops[:-1] + stops[1:]) // 2 for stops in (_stops(n, step) for n in src_px.shape[1:]))
+        exact, found = self._sigma(src_px[:, rows[:, None], cols]), values[:, rows[:, None], cols]
+        return not (np.abs(found - exact) > RELATIVE_ERROR * exact).any()
 
 
-def _along(values: FloatArray, axis: int, at: FloatArray) -> FloatArray:
-    """Values between those of one axis, linearly."""
-    before = np.minimum(at.astype(np.intp), values.shape[axis] - 2)
-    beyond = np.expand_dims(at - before, 1 if axis == 1 else 0)
-    first, second = (np.take(values, before + k, axis=axis) for k in (0, 1))
-    return np.asarray(first + (second - first) * beyond)
+def _stops(length: int, step: int) -> NDArray[np.intp]:
+    """Every ``step``-th pixel, and the last."""
+    return np.unique(np.append(np.arange(0, length, step), length - 1))
 
 
-def _smooth(nodes: FloatArray, middles: FloatArray) -> bool:
-    """Whether the middle of every cell is told by its corners."""
-    pairs = nodes[:, :-1] + nodes[:, 1:]
-    guessed = (pairs[:, :, :-1] + pairs[:, :, 1:]) / 4
-    nowhere = np.isnan(guessed) & np.isnan(middles)
-    return bool((nowhere | (np.abs(guessed - middles) <= RELATIVE_ERROR * middles)).all())
+def _along(nodes: FloatArray, axis: int, stops: NDArray[np.intp]) -> FloatArray:
+    """Values at all pixels of an axis, linearly between those at the ``stops``."""
+    at = np.arange(stops[-1] + 1)
+    before = np.searchsorted(stops, at, side="right") - 1
+    after = np.minimum(before + 1, len(stops) - 1)
+    beyond = (at - stops[before]) / np.maximum(stops[after] - stops[before], 1)
+    first, second = np.take(nodes, before, axis=axis), np.take(nodes, after, axis=axis)
+    return np.asarray(first + (second - first) * np.expand_dims(beyond, 2 - axis))
 
 
 def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:

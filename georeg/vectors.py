@@ -24,7 +24,7 @@ from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, silent
 from georeg.files import first_line, replacing_set
 from georeg.initial import PIXELS
-from georeg.layers import DRIVER_ERRORS, SINGLE_TYPE, Layer, VectorFile, driver_for, listening, open_vectors
+from georeg.layers import DRIVER_ERRORS, MEASURED, SINGLE_TYPE, Layer, VectorFile, driver_for, listening, open_vectors
 from georeg.models import FloatArray
 from georeg.placement import apply_transform, compose, transform_xy
 from georeg.wkb import find_vertices
@@ -233,7 +233,8 @@ def _read_back(vectors: VectorFile, temporary: str, path: str) -> None:
 
 def _tell(vectors: VectorFile, frame: Frame, tally: _Tally) -> None:
     for complaint in tally.complaints:
-        _log.warning("%s: %s", vectors.name, complaint)
+        if not complaint.startswith(MEASURED):
+            _log.warning("%s: %s", vectors.name, complaint)
     if tally.bend > SHOWN_BEND_PX * frame.gsd:
         _log.warning(
             "%s: straight segments ought to bend by up to %.2g px under this correction, and only their vertices were moved; "

@@ -69,7 +69,7 @@ def sample(
     reader, placement
         The raster and where it lies.
     grid
-        In the working CRS.
+        In any CRS; `Patch.xy` asks for one in the working CRS.
     kernel
         ``cubic`` and ``quintic`` are interpolating B-splines. On detail near the Nyquist frequency, where a spline's
         phase errs, the quintic moves least: 0.007 px against 0.026 px in a phase correlation.

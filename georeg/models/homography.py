@@ -83,7 +83,7 @@ class Homography(Model):
         return np.where(np.isnan(self._denominator(uv))[:, None] | self._folded(found)[:, None], np.nan, found)
 
     def _folded(self, tgt: FloatArray) -> NDArray[np.bool_]:
-        return ~(np.linalg.det(self.jacobian(tgt)) > 0)
+        return np.asarray(~(np.linalg.det(self.jacobian(tgt)) > 0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

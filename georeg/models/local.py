@@ -13,14 +13,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lapack
 
+from georeg.errors import FitError
 from georeg.models.base import FloatArray, Model, Problem, problem
 from georeg.models.polynomial import Affine
 
-MAX_CELLS = 12
-"""Cells of the spline along the longer side of the tie points, at most."""
 POINTS_PER_CELL = 1.5
 """Fewer cells are taken where they would hold fewer tie points than this."""
+CELLS, MAX_CELLS = 8, 12
+"""Along the longer side of the tie points no more than the first, and no more than the second however many there are."""
+MANY_PER_CELL = 8
+"""There are more than the first where each holds as many tie points as this."""
 _ROUNDS = 30
 _SMOOTHINGS = (1e-8, 1e6)
 """Bounds of the smoothing, where data and penalty weigh alike at 1."""
@@ -65,18 +69,19 @@ class Local(Model):
         given = problem(cls, tgt_xy, ref_xy, weights)
         empty = cls._over(given)
         if given.stated:
-            return empty._fitted(given, _ROUNDS)
+            return empty._smoothed(given)
         variance, made = float(given.displacement.var()) / 100, empty
         for _ in range(5):  # the penalty is weighed against the variance: here that is to be found too
             variance = max(variance, 1e-18 * given.scale**2)
-            made = empty._fitted(replace(given, precision=given.precision / variance), _ROUNDS)
+            made = empty._smoothed(replace(given, precision=given.precision / variance))
             rest = given.displacement - made._displacement(given.uv)
             variance = float((rest**2).sum()) / max(2 * given.usable - made.freedom, 1.0)
         return made
 
     def refit(self, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
         """On the same cells, from the smoothness arrived at; see `Model.refit`."""
-        return self._fitted(problem(type(self), tgt_xy, ref_xy, weights, frame=self), 1)
+        held, pull = self._held(problem(type(self), tgt_xy, ref_xy, weights, frame=self))
+        return self._bent(held, pull, self._suited())
 
     @classmethod
     def _over(cls, given: Problem) -> Self:
@@ -84,7 +89,9 @@ class Local(Model):
         seen = given.uv[np.trace(given.precision, axis1=1, axis2=2) > 0]
         low, high = seen.min(axis=0), seen.max(axis=0)
         longer, shorter = (high - low).max() or 1.0, max((high - low).min(), 1e-9)
-        along = int(np.clip(np.sqrt(len(seen) / POINTS_PER_CELL * longer / shorter), 1, MAX_CELLS))
+        n = len(seen) * longer / shorter
+        most = np.clip(np.sqrt(n / MANY_PER_CELL), CELLS, MAX_CELLS)
+        along = int(np.clip(np.sqrt(n / POINTS_PER_CELL), 1, most))
         cell = longer / along
         n, m = np.maximum(np.ceil((high - low) / cell - 1e-9), 1).astype(int)
         x, y = (low + high - cell * np.array([n, m])) / 2
@@ -94,27 +101,34 @@ class Local(Model):
             given.origin_xy, given.scale, (float(x), float(y)), float(cell), none, 0.0, np.zeros((3, size, size))
         )
 
-    def _fitted(self, given: Problem, rounds: int) -> Self:
-        """Fellner and Schall's iteration for the smoothing, and the field that it gives."""
-        n, m, _ = self.coefficients.shape
+    def _smoothed(self, given: Problem) -> Self:
+        """On these cells, as smooth as is likeliest."""
         held, pull = self._held(given)
-        hold, bending = _both(held), _bending(n - 3, m - 3)
-        energy_of = np.kron(np.eye(2), bending)
-        alike = float(np.trace(hold) / np.trace(energy_of))
-        smoothing = self.smoothing or 1e-3 * alike
-        for _ in range(rounds):
-            spread = np.linalg.inv(hold + smoothing * energy_of)
-            field = spread @ pull
-            decided = 2 * (n * m - 3) - smoothing * float((spread * energy_of).sum())
-            before = smoothing
-            smoothing = max(decided, 1e-3) / max(float(field @ energy_of @ field), 1e-300)
-            smoothing = float(np.clip(smoothing, _SMOOTHINGS[0] * alike, _SMOOTHINGS[1] * alike))
+        smoothing = 1e-3 * float(np.trace(held[0] + held[2]) / np.trace(self._bending) / 2)
+        for _ in range(_ROUNDS):
+            made, before = self._bent(held, pull, smoothing), smoothing
+            smoothing = made._suited()
             if abs(smoothing / before - 1) < 0.02:
                 break
-        made = replace(self, smoothing=smoothing, held=held)
-        field = (made._posterior @ pull).reshape(2, n, m)
-        object.__setattr__(made, "coefficients", np.moveaxis(field, 0, -1))
         return made
+
+    def _bent(self, held: FloatArray, pull: FloatArray, smoothing: float) -> Self:
+        """The field with a smoothing that is given."""
+        flat = replace(self, smoothing=smoothing, held=held)
+        field = (flat._posterior @ pull).reshape(2, *self.coefficients.shape[:2])
+        made = replace(flat, coefficients=np.moveaxis(field, 0, -1))
+        vars(made)["_posterior"] = flat._posterior  # it does not depend on the field
+        return made
+
+    def _suited(self) -> float:
+        """One step of Fellner and Schall's iteration for the smoothing, from this field and its covariance."""
+        x, y = self.coefficients.reshape(-1, 2).T
+        size, bending = len(x), self._bending
+        energy = float(x @ bending @ x + y @ bending @ y)
+        open_ = sum(float((self._posterior[k : k + size, k : k + size] * bending).sum()) for k in (0, size))
+        decided = max(2 * (size - 3) - self.smoothing * open_, 1e-3)
+        alike = float(np.trace(self.held[0] + self.held[2]) / np.trace(bending) / 2)
+        return float(np.clip(decided / max(energy, 1e-300), _SMOOTHINGS[0] * alike, _SMOOTHINGS[1] * alike))
 
     def _held(self, given: Problem) -> tuple[FloatArray, FloatArray]:
         """``held`` of the points, and what pulls the splines of x, then of y, towards them."""
@@ -141,18 +155,29 @@ class Local(Model):
 
     def _displacement(self, uv: FloatArray) -> FloatArray:
         index, value, _, _ = self._splines(uv)
-        return np.einsum("nk,nkd->nd", value, self.coefficients.reshape(-1, 2)[index])
+        return np.asarray(np.einsum("nk,nkd->nd", value, self.coefficients.reshape(-1, 2)[index]))
 
     def _slopes(self, uv: FloatArray) -> FloatArray:
         index, _, by_x, by_y = self._splines(uv)
         reached = self.coefficients.reshape(-1, 2)[index]
         return np.stack([np.einsum("nk,nkd->nd", by, reached) for by in (by_x, by_y)], axis=2)
 
+    @property
+    def _bending(self) -> FloatArray:
+        n, m, _ = self.coefficients.shape
+        return _bending(n - 3, m - 3)
+
     @cached_property
     def _posterior(self) -> FloatArray:
         """(2 n m, 2 n m) covariance of the splines of x, then of y."""
-        n, m, _ = self.coefficients.shape
-        return np.asarray(np.linalg.inv(_both(self.held) + self.smoothing * np.kron(np.eye(2), _bending(n - 3, m - 3))))
+        size, hold = len(self._bending), _both(self.held)
+        for k in (0, size):
+            hold[k : k + size, k : k + size] += self.smoothing * self._bending
+        root, failed = lapack.dpotrf(hold, lower=1)
+        if failed:
+            raise FitError("the tie points leave a local model open; choose a simpler --model")
+        half = np.tril(lapack.dpotri(root, lower=1)[0])
+        return np.asarray(half + np.tril(half, -1).T)
 
     def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
         """Covariance (N, 2, 2) of the corrected position, smoothing included; see `Model.covariance_at`."""
