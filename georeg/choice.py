@@ -18,6 +18,9 @@ N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
 N_BLOCKS = 10
 """Blocks along a side of the ground, where there are tie points enough."""
+RELEVANT_PX, RELEVANT_BEND_PX = 0.005, 0.02
+"""A richer model must improve on the ground by more than this, root mean square, working pixels; one that is no affine map,
+for which pixels must be interpolated, by more than the second."""
 FEW_TO_CHOOSE = 8
 """With fewer tie points the simplest model is taken."""
 CAP = 3.0
@@ -92,30 +95,45 @@ def rmse_px(loss: FloatArray, points: TiePoints) -> float:
     return float(np.sqrt(loss.sum() / told.sum()))
 
 
-def simplest(trials: Sequence[Trial], block: NDArray[np.intp]) -> Trial:
-    """The simplest whose error on withheld blocks is within one standard error of the best.
-
-    The standard error is that of the paired difference between blocks, since points of one block err together. A gain must
-    show in most blocks too: clouds that move gain a bent model much in few.
-    """
+def chosen(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> Trial:
+    """The simplest affine map that is as good as any, unless a bent model is better by what interpolating pixels is worth."""
     if len(block) < FEW_TO_CHOOSE:
         return trials[0]
     told = [np.isfinite(trial.loss).sum() for trial in trials]
     trials = [trial for trial, n in zip(trials, told, strict=True) if n == max(told)]
     if max(told) < len(block):
         return trials[0]
-    losses = np.stack([trial.loss for trial in trials])
-    best = int(losses.sum(axis=1).argmin())
+    straight = [trial for trial in trials if trial.found.model.affine is not None]
+    bent = [trial for trial in trials if trial.found.model.affine is None]
+    best = [simplest(group, block, points) for group in (straight, bent) if group]
+    return best[-1] if improves(best[-1], best[0], block, points, RELEVANT_BEND_PX) else best[0]
+
+
+def simplest(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> Trial:
+    """The simplest on which the best does not improve."""
+    best = min(trials, key=lambda trial: float(trial.loss.sum()))
+    return next(t for t in trials if t is best or not improves(best, t, block, points, RELEVANT_PX))
+
+
+def improves(one: Trial, other: Trial, block: NDArray[np.intp], points: TiePoints, relevant_px: float) -> bool:
+    """Whether one model's error on withheld blocks is less than the other's by more than a standard error.
+
+    That is of the paired difference between blocks, since points of one block err together. The gain must show in most
+    blocks too: clouds that move gain a bent model much in few. And it must be relevant: where two models hardly differ, so
+    does their difference between blocks.
+    """
     _, member = np.unique(block, return_inverse=True)
-    per_block = np.stack([np.bincount(member, row) for row in losses])
-    for k, trial in enumerate(trials[:best]):
-        gain = per_block[k] - per_block[best]
-        n = len(gain)
-        in_the_mean = gain.sum() > float(gain.std()) * math.sqrt(n)
-        in_most = (gain > 0).mean() > 0.5 + 0.5 / math.sqrt(n)
-        if not (in_the_mean and in_most):
-            return trial
-    return trials[best]
+    gain = np.bincount(member, other.loss - one.loss)
+    n = len(gain)
+    in_the_mean = gain.sum() > float(gain.std()) * math.sqrt(n)
+    in_most = (gain > 0).mean() > 0.5 + 0.5 / math.sqrt(n)
+    return bool(in_the_mean and in_most and better_px(one, other, points) > relevant_px)
+
+
+def better_px(one: Trial, other: Trial, points: TiePoints) -> float:
+    """By how much one model describes the ground better than the other, root mean square of both axes together."""
+    squares = (rmse_px(trial.loss, points) ** 2 for trial in (other, one))
+    return math.sqrt(max(next(squares) - next(squares), 0.0))
 
 
 def _withheld_error2(points: TiePoints, block: NDArray[np.intp], found: Robust) -> FloatArray:

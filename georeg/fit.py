@@ -17,9 +17,9 @@ from georeg.choice import (
     Candidate,
     Trial,
     blocks,
+    chosen,
     compared,
     rmse_px,
-    simplest,
     told_by_each,
     tried,
     withheld_class,
@@ -132,20 +132,20 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
     offered = points.kept & ~check
     used = points.subset(offered)
     trials = _trials(used, block[offered], _enough_for(kinds, used, options.model), options.seed)
-    chosen, flaws = _sound(trials, used, block[offered])
-    model, inlier = chosen.found.model, chosen.found.inlier
-    second = _second_group(used, chosen.found, options.seed)
-    _refuse_unheld(used.subset(inlier), chosen.found)
+    best, flaws = _sound(trials, used, block[offered])
+    model, inlier = best.found.model, best.found.inlier
+    second = _second_group(used, best.found, options.seed)
+    _refuse_unheld(used.subset(inlier), best.found)
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
     role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
     held_xy = np.full(points.ref_xy.shape, np.nan)
     held_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
     if few:
-        residual_xy = withheld_xy(points.subset(precise), block[precise], chosen.kind, options.seed)
+        residual_xy = withheld_xy(points.subset(precise), block[precise], best.kind, options.seed)
         held_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
     candidates = _candidates(trials, flaws, used, points.subset(check))
-    return Fit(points, model, role, chosen.found.sigma_px, candidates, held_xy, second, _warnings(flaws, chosen))
+    return Fit(points, model, role, best.found.sigma_px, candidates, held_xy, second, _warnings(flaws, best))
 
 
 def _kinds(options: FitOptions) -> list[type[Model]]:
@@ -191,11 +191,11 @@ def _sound(trials: list[Trial], used: TiePoints, block: NDArray[np.intp]) -> tup
     flaws: dict[str, str] = {}
     everywhere_xy = used.everywhere_xy()
     while len(flaws) < len(trials):
-        chosen = simplest([trial for trial in trials if trial.kind.kind not in flaws], block)
-        fault = flaw(chosen.found.model, used.tgt_xy[chosen.found.inlier], everywhere_xy, used.gsd)
+        best = chosen([trial for trial in trials if trial.kind.kind not in flaws], block, used)
+        fault = flaw(best.found.model, used.tgt_xy[best.found.inlier], everywhere_xy, used.gsd)
         if fault is None:
-            return chosen, flaws
-        flaws[chosen.kind.kind] = fault
+            return best, flaws
+        flaws[best.kind.kind] = fault
     kind, fault = next(iter(flaws.items()))
     raise FitError(
         f"refused: the {kind} model describes the tie points, but {fault}; choose a simpler --model, or find tie points "
@@ -226,9 +226,9 @@ def _candidates(trials: list[Trial], flaws: dict[str, str], used: TiePoints, che
     )
 
 
-def _warnings(flaws: dict[str, str], chosen: Trial) -> tuple[str, ...]:
+def _warnings(flaws: dict[str, str], best: Trial) -> tuple[str, ...]:
     return tuple(
-        f"the {kind} model describes the tie points better, but {fault}: the {chosen.kind.kind} model is taken instead"
+        f"the {kind} model describes the tie points better, but {fault}: the {best.kind.kind} model is taken instead"
         for kind, fault in flaws.items()
     )
 

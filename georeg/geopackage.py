@@ -28,6 +28,7 @@ DRAWN_SHARE = 0.06
 """The longer residual arrows are drawn this long, as a share of the diagonal of the map."""
 LONGEST_SHARE = 0.12
 """And none longer than this: an outlier would cross the whole map."""
+_NOTHING_PX = 1e-6
 _WGS84 = CRS.from_epsg(4326)
 
 
@@ -69,7 +70,7 @@ def residual_arrows(fitted: Fit) -> tuple[NDArray[Any], Columns, float]:
     used = fitted.points.kept & np.isfinite(length)
     extent = _diagonal(fitted.points.ref_xy[used])
     typical = float(np.percentile(length[used], 90)) if used.any() else 0.0
-    most = _round(DRAWN_SHARE * extent / typical) if typical > 0 else 1.0
+    most = _round(DRAWN_SHARE * extent / typical) if typical > _NOTHING_PX * fitted.points.gsd else 1.0
     exaggeration = np.minimum(most, LONGEST_SHARE * extent / np.maximum(length[used], 1e-300))
     start = fitted.points.ref_xy[used]
     ends = np.stack([start, start + exaggeration[:, None] * residual[used]], axis=1)

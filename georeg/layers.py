@@ -60,6 +60,8 @@ class VectorFile:
     def files(self) -> tuple[str, ...]:
         """The file and those beside it that differ in their suffix alone, as those of a Shapefile do."""
         folder, name = os.path.split(os.path.abspath(self.path))
+        if not os.path.isdir(folder):  # a GDAL name, such as of a file in an archive
+            return (self.path,)
         stem = os.path.splitext(name)[0]
         return tuple(os.path.join(folder, n) for n in os.listdir(folder) if n == name or n.startswith(stem + "."))
 

@@ -35,8 +35,9 @@ TOO_FEW = 0.3
 """Where fewer windows than this share match, another matcher or larger pixels may find more."""
 ENOUGH_POINTS = 20
 """And where fewer than these do."""
-STRAIGHT_PX = 0.01
-"""Windows are matched again through a model that lays their corners otherwise by more than this, in the median."""
+STRAIGHT_PX, STRAIGHT_SHARE = 0.01, 0.1
+"""Windows are matched again through a model that lays their corners otherwise by more than this, in the median, and by more
+than this share of the deviation of tie points."""
 MAX_AGAIN = 4
 """So often at most."""
 LEAST_KEPT = 0.7
@@ -182,12 +183,15 @@ def _described(points: TiePoints, prior: Model) -> Model | None:
     """
     used = points.subset(known(points))
     try:
-        if distortion_px(points, prior, robust_fit(used, Local, seed=0).model) <= STRAIGHT_PX:
+        field = robust_fit(used, Local, seed=0)
+        own_px2 = float(np.median(np.trace(used.cov, axis1=1, axis2=2))) / (2 * used.gsd**2)
+        straight_px = max(STRAIGHT_PX, STRAIGHT_SHARE * math.sqrt(field.sigma_px**2 + own_px2))
+        if distortion_px(points, prior, field.model) <= straight_px:
             return None
         chosen = fit(points).model
     except FitError:  # which the fit after this will say, with its reason
         return None
-    return chosen if distortion_px(points, prior, chosen) > STRAIGHT_PX else None
+    return chosen if distortion_px(points, prior, chosen) > straight_px else None
 
 
 def distortion_px(points: TiePoints, one: Model, other: Model) -> float:

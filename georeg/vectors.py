@@ -33,6 +33,8 @@ SHOWN_BEND_PX = 0.1
 """Segments that ought to bend by more than this are told of, working pixels."""
 _WGS84_ALONE = ("GeoJSON", "GeoJSONSeq")
 """Formats whose coordinates are longitude and latitude, by RFC 7946."""
+_BATCH = 8192
+"""Features in memory at a time."""
 _GEOMETRY = "wkb_geometry"
 """GDAL's name of a geometry without one."""
 _WGS84 = CRS.from_epsg(4326)
@@ -67,10 +69,12 @@ class _Tally:
 
 
 def check_layers(vectors: VectorFile, frame: Frame) -> None:
-    """Raise InputError unless every layer of ``vectors`` lies somewhere in the frame of the target."""
-    for layer in vectors.layers:
-        if layer.geometry_type is not None:
-            _own_frame(vectors, layer, frame)
+    """Raise InputError unless every layer of ``vectors`` lies somewhere in the frame of the target, and one has geometries."""
+    drawn = [layer for layer in vectors.layers if layer.geometry_type is not None]
+    if not drawn:
+        raise InputError(f"{vectors.path} holds no geometries, only tables; convert its coordinates to points first")
+    for layer in drawn:
+        _own_frame(vectors, layer, frame)
 
 
 def write_vectors(
@@ -126,7 +130,8 @@ def _write_layer(vectors: VectorFile, layer: Layer, frame: Frame, tally: _Tally,
     same = vectors.driver == driver
     options: dict[str, Any] = {"layer": layer.name, "driver": driver, "layer_metadata": layer.metadata}
     options |= {"dataset_metadata": vectors.metadata, "encoding": "UTF-8" if driver == SINGLE_TYPE else None}
-    source = pyogrio.raw.open_arrow(vectors.path, layer=layer.name, return_fids=same and driver == "GPKG")
+    numbered = same and driver == "GPKG"
+    source = pyogrio.raw.open_arrow(vectors.path, layer=layer.name, return_fids=numbered, batch_size=_BATCH)
     with _refusing(vectors, layer, driver), listening(tally.complaints), source as (meta, stream):
         if layer.geometry_type is None:
             pyogrio.raw.write_arrow(stream, path, **options)

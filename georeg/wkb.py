@@ -40,14 +40,18 @@ class Vertices:
 
     def xy(self, data: Bytes) -> FloatArray:
         """(N, 2) coordinates in ``data``."""
-        return data[self._bytes()].view("<f8").astype(float).reshape(-1, 2)
+        numbers = _numbers(data)
+        return np.stack([numbers[self.at], numbers[self.at + 8]], axis=1).astype(float)
 
     def put(self, data: Bytes, xy: FloatArray) -> None:
         """Write (N, 2) coordinates into ``data``, in place."""
-        data[self._bytes()] = np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16)
+        numbers = _numbers(data)
+        numbers[self.at], numbers[self.at + 8] = xy.T
 
-    def _bytes(self) -> NDArray[np.intp]:
-        return np.asarray(self.at[:, None] + np.arange(16))
+
+def _numbers(data: Bytes) -> FloatArray:
+    """The number that begins at each byte, as a view."""
+    return np.ndarray((max(len(data) - 7, 0),), np.dtype("<f8"), data.data, strides=(1,))
 
 
 def find_vertices(data: Bytes, starts: Iterable[int]) -> Vertices:

@@ -323,7 +323,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert "exit codes: 0 done" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("verb", ["align", "match", "fit", "assess", "apply"])
+@pytest.mark.parametrize("verb", ["align", "match", "fit", "assess", "apply", "export"])
 def test_every_verb_has_help(verb: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([verb, "--help"])
@@ -501,3 +501,37 @@ def test_a_turn_beyond_the_users_limit_is_exit_code_3_and_no_output(
     assert list(tmp_path.iterdir()) == []
     arguments = ["align", "--quiet", *turned_pictures, "-o", str(tmp_path / "out.png"), "--max-rotation-deg", "91"]
     assert main(arguments) == 0
+
+
+# --- uncertainty ----------------------------------------------------------------------------------------------------
+
+
+def test_align_writes_the_uncertainty_beside_the_output(shift_pair: Pair, tmp_path: Path, capsys: Capture) -> None:
+    out, sigma = tmp_path / "out.tif", tmp_path / "sigma.tif"
+    assert main(["align", "--quiet", "--json", *shift_pair, "-o", str(out), "--uncertainty", str(sigma)]) == 0
+    result = tmp_path / "result.json"
+    result.write_text(capsys.readouterr().out)
+    with rasterio.open(sigma) as dataset, rasterio.open(out) as aligned:
+        assert (dataset.transform, dataset.shape, dataset.crs) == (aligned.transform, aligned.shape, aligned.crs)
+        assert dataset.descriptions == ("sigma_x", "sigma_y")
+        # some hundred tie points, each known to a fraction of the pixels of 10 m
+        assert 0.001 < dataset.read().min() <= dataset.read().max() < 1
+    again = tmp_path / "again.tif"
+    assert main(["apply", "--quiet", str(result), "-o", str(again), "--uncertainty", str(tmp_path / "s.tif")]) == 0
+    assert (tmp_path / "s.tif").read_bytes() == sigma.read_bytes()
+    assert again.read_bytes() == out.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("out.tif", "would replace"), ("there.tif", "exists"), ("no/s.tif", "exist")]
+)
+def test_an_uncertainty_that_cannot_be_written_is_refused_before_any_work(
+    name: str, says: str, shift_pair: Pair, tmp_path: Path, capsys: Capture
+) -> None:
+    existing(tmp_path / "there.tif")
+    before = state(tmp_path)
+    arguments = ["-o", str(tmp_path / "out.tif"), "--uncertainty", str(tmp_path / name)]
+    start = time.monotonic()
+    assert_refused(main(["align", "--quiet", *shift_pair, *arguments]), capsys, says)
+    assert time.monotonic() - start < 2
+    assert state(tmp_path) == before

@@ -191,13 +191,11 @@ def test_a_csv_gives_the_tie_points_back_to_the_last_bit(how: str, target: str, 
     assert georeg.read_points(tmp_path / "out.csv") == fitted.points
 
 
-@given(st.lists(st.floats(allow_nan=False, width=64), min_size=8, max_size=8))
+@given(st.lists(st.floats(-1e300, 1e300), min_size=8, max_size=8))
 def test_any_number_survives_a_csv(values: list[float]) -> None:
-    points = known.tie_points(
-        "t.tif", n=2, ref_xy=np.reshape(values[:4], (2, 2)), tgt_xy=np.reshape(values[4:], (2, 2))
-    )
-    finite = np.isfinite(values).all()
-    assert (read_csv(csv_text(points)) == points) == finite
+    ref_xy, tgt_xy = np.reshape(values, (2, 2, 2))
+    points = known.tie_points("t.tif", n=2, ref_xy=ref_xy, tgt_xy=tgt_xy)
+    assert read_csv(csv_text(points)) == points
 
 
 def test_a_csv_survives_a_spreadsheet_and_a_person(target: str) -> None:
@@ -376,7 +374,7 @@ def test_the_command_line_fits_an_exported_csv_like_the_points_themselves(
     source = saved(points_to_dict(points), tmp_path / "points.json")
     assert main(["export", source, "-o", str(tmp_path / "points.csv")]) == 0
     for name in ("points.json", "points.csv"):
-        assert main(["fit", str(tmp_path / name), "-o", str(tmp_path / f"{name}.fit")]) == 0
+        assert main(["fit", str(tmp_path / name), "-o", str(tmp_path / f"{name}.fit"), "--model", "affine"]) == 0
     assert (tmp_path / "points.json.fit").read_bytes() == (tmp_path / "points.csv.fit").read_bytes()
 
 

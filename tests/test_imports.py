@@ -14,12 +14,13 @@ import georeg
 ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "options", "tie_points", "models.base", "models.polynomial", "models.homography", "models.local",
-    "models.ladder", "initial", "raster", "placement", "warp", "overlap", "sanity",
-    "matching.fields", "matching._kernel", "matching.refine", "matching.structure", "matching.channels",
-    "matching.windows", "matching.preprocess", "matching.features", "matching.coarse", "matching.pose",
-    "matching.pose_features", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "geotiff", "blocks",
-    "tiles", "rivals", "prior", "search", "uncertainty", "wkb", "arrow", "layers", "vectors", "apply", "align", "report.checkerboard",
-    "by_hand", "table", "gcps", "corrections", "vrt", "styles", "geopackage", "export", "verbs", "cli",
+    "models.ladder", "initial", "raster", "placement", "warp", "overlap", "sanity", "matching.fields",
+    "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
+    "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
+    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "geotiff", "blocks",
+    "tiles", "rivals", "prior", "search", "uncertainty", "wkb", "arrow", "layers", "vectors", "apply", "align",
+    "report.checkerboard", "by_hand", "table", "gcps", "corrections", "vrt", "styles", "geopackage", "export",
+    "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

@@ -346,6 +346,27 @@ def test_the_bend_of_a_segment_is_told_where_it_matters(tmp_path, caplog):
     assert told.startswith("long.gpkg: straight segments ought to bend by up to 0.8 px")
 
 
+def test_arcs_move_by_the_points_that_make_them(tmp_path):
+    (tmp_path / "c.csv").write_text('id,WKT\n1,"CIRCULARSTRING (400000 5800000, 400001 5800001, 400002 5800000)"\n')
+    with pyogrio.raw.open_arrow(tmp_path / "c.csv", GEOM_POSSIBLE_NAMES="WKT", KEEP_GEOM_COLUMNS="NO") as (_, stream):
+        pyogrio.raw.write_arrow(
+            stream, tmp_path / "in.gpkg", geometry_name="wkb_geometry", geometry_type="Unknown", crs="EPSG:32633"
+        )
+    georeg.apply(fit_of(shift()), tmp_path / "out.gpkg", target=tmp_path / "in.gpkg")
+    before, after = (np.frombuffer(raw_geometries(tmp_path / name)[0], np.uint8) for name in ("in.gpkg", "out.gpkg"))
+    assert np.array_equal(before[:9], after[:9])
+    at, moved = (find_vertices(data, [0]) for data in (before, after))
+    assert not at.starts_segment.any()
+    assert moved.xy(after) == pytest.approx(at.xy(before) + MOVE, abs=1e-6)
+
+
+def test_a_table_alone_is_refused(tmp_path):
+    (tmp_path / "points.csv").write_text("x,y\n400000,5800000\n")
+    with pytest.raises(InputError, match="holds no geometries"):
+        georeg.apply(fit_of(shift()), tmp_path / "out.gpkg", target=tmp_path / "points.csv")
+    assert list(files(tmp_path)) == ["points.csv"]
+
+
 def test_a_vertex_that_has_no_place_refuses_the_file(tmp_path):
     source = written(
         tmp_path / "in.gpkg", [shapely.Point(13.5, 52.3), shapely.Point(0, 95), shapely.Point(1, 96)], "EPSG:4326"

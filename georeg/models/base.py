@@ -221,7 +221,8 @@ def problem(
     if precision.ndim == 1:
         precision = precision[:, None, None] * np.eye(2)
     weight = np.trace(precision, axis1=1, axis2=2) / 2
-    usable = int((weight > 0).sum())
+    told = weight > 0
+    tgt, ref, precision, weight, usable = tgt[told], ref[told], precision[told], weight[told], int(told.sum())
     if usable < model.n_terms():
         raise FitError(
             f"{usable} tie points for a model of kind {model.kind}, which needs {model.n_terms()}; "

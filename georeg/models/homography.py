@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from georeg.models.base import FloatArray, Model, problem, propagated, solve
+from georeg.errors import FitError
+from georeg.models.base import FloatArray, Model, Problem, problem, propagated, solve
 from georeg.models.polynomial import Affine
 
-_ROUNDS = 20
+_ROUNDS = 50
+_HALVINGS = 12
+_CONVERGED = 1e-6
+"""Largest last step of the elements of the matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,22 +36,48 @@ class Homography(Model):
 
     @classmethod
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
-        """Weighted least squares by Gauss and Newton, from the affine map; see `Model.fit`."""
+        """Weighted least squares by Gauss and Newton, in steps that never do worse; see `Model.fit`."""
         given = problem(cls, tgt_xy, ref_xy, weights)
-        start = Affine.fit(tgt_xy, ref_xy, weights)
-        at = np.array(given.origin_xy)
-        corners = (start(at + given.scale * np.array([[0, 0], [1, 0], [0, 1]])) - at) / given.scale
-        matrix = np.eye(3)
-        matrix[:2] = np.column_stack([corners[1:].T - corners[0][:, None], corners[0]])
-        model = cls(given.origin_xy, given.scale, matrix, np.zeros((8, 8)))
+        starts = (cls._linear(given), cls._affine(given, Affine.fit(tgt_xy, ref_xy, weights)))
+        model = min(starts, key=lambda start: start._misfit(given))
         for _ in range(_ROUNDS):
             rest = given.displacement - model._displacement(given.uv)
             step, covariance = solve(model._rows(given.uv), rest, given, cls)
-            matrix = model.matrix + np.append(step, 0).reshape(3, 3)
-            model = cls(given.origin_xy, given.scale, matrix, covariance)
-            if np.abs(step).max() < 1e-13:
+            model = replace(model, covariance=covariance)
+            shorter = (replace(model, matrix=model.matrix + _square(step / 2**k)) for k in range(_HALVINGS))
+            better = next((made for made in shorter if made._misfit(given) < model._misfit(given)), None)
+            if better is None or np.abs(step).max() < 1e-13:
                 break
+            model = better
+        if np.abs(step).max() > _CONVERGED:
+            raise FitError(
+                f"{given.usable} tie points that no {cls.kind} describes, without a horizon among them; "
+                "choose another --model"
+            )
         return model
+
+    @classmethod
+    def _affine(cls, given: Problem, affine: Affine) -> Self:
+        """The affine map."""
+        at = np.array(given.origin_xy)
+        corners = (affine(at + given.scale * np.array([[0, 0], [1, 0], [0, 1]])) - at) / given.scale
+        matrix = np.eye(3)
+        matrix[:2] = np.column_stack([corners[1:].T - corners[0][:, None], corners[0]])
+        return cls(given.origin_xy, given.scale, matrix, np.zeros((8, 8)))
+
+    @classmethod
+    def _linear(cls, given: Problem) -> Self:
+        """The least squares of residuals times depth: no iteration, and exact where there is no noise."""
+        none = cls(given.origin_xy, given.scale, np.eye(3), np.zeros((8, 8)))
+        rows = none._rows(given.uv)
+        rows[:, :, 6:] -= given.displacement[:, :, None] * given.uv[:, None, :]
+        return replace(none, matrix=np.eye(3) + _square(solve(rows, given.displacement, given, cls)[0]))
+
+    def _misfit(self, given: Problem) -> float:
+        """Sum of the squared residuals, weighted; infinite where a point lies beyond the horizon."""
+        rest = given.displacement - self._displacement(given.uv)
+        misfit = float(np.einsum("ni,nij,nj", rest, given.precision, rest))
+        return misfit if np.isfinite(misfit) else np.inf
 
     def _denominator(self, uv: FloatArray) -> FloatArray:
         depth = uv @ self.matrix[2, :2] + 1
@@ -96,3 +126,8 @@ class Homography(Model):
         if matrix[2, 2] != 1:
             raise ValueError("the last element of the matrix is not 1")
         return cls(origin_xy, scale, matrix, np.array(values["covariance"], float).reshape(8, 8))
+
+
+def _square(elements: FloatArray) -> FloatArray:
+    """(3, 3) of eight elements, row by row, and 0 for the last."""
+    return np.append(elements, 0).reshape(3, 3)
