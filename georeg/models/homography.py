@@ -107,7 +107,9 @@ class Homography(Model):
 
     def _newton(self, tgt: FloatArray, ref: FloatArray) -> FloatArray:
         """In closed form."""
-        turned = np.column_stack([self._scaled(ref), np.ones(len(ref))]) @ np.linalg.inv(self.matrix).T
+        one, two, three = self.matrix
+        adjugate = np.column_stack([np.cross(two, three), np.cross(three, one), np.cross(one, two)])
+        turned = np.column_stack([self._scaled(ref), np.ones(len(ref))]) @ adjugate.T
         uv = turned[:, :2] / turned[:, 2:]
         found = np.asarray(uv * self.scale + self.origin_xy)
         return np.where(np.isnan(self._denominator(uv))[:, None] | self._folded(found)[:, None], np.nan, found)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import lapack
 
 from georeg.errors import FitError
-from georeg.models.base import FloatArray, Model, Problem, problem
+from georeg.models.base import FloatArray, Model, Problem, problem, solve
 from georeg.models.polynomial import Affine
 
 POINTS_PER_CELL = 1.5
@@ -65,8 +65,10 @@ class Local(Model):
     @classmethod
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
         """Penalised weighted least squares; see `Model.fit`."""
-        Affine.fit(tgt_xy, ref_xy, weights)  # which nothing penalises: the points must hold it
         given = problem(cls, tgt_xy, ref_xy, weights)
+        solve(
+            Affine._rows(given.uv), given.displacement, given, cls
+        )  # nothing penalises these: the points must hold them
         empty = cls._over(given)
         if given.stated:
             return empty._smoothed(given)
@@ -217,9 +219,11 @@ class Local(Model):
         cell, smoothing, (x, y) = float(values["cell"]), float(values["smoothing"]), values["low"]
         if min(n, m) < 4 or axes != 2 or not (cell > 0 and smoothing > 0):
             raise ValueError(f"{n} x {m} splines of {axes} axes, cells of {cell}, smoothing {smoothing}")
-        rows, cols = (np.array(values["held"][name], int) for name in ("row", "column"))
+        rows, cols, above = (np.array(values["held"][name]) for name in ("row", "column", "values"))
+        if above.shape != (3, len(rows)) or min(rows.min(initial=0), cols.min(initial=0)) < 0:
+            raise ValueError(f"{len(rows)} places of held for {above.shape} values")
         held = np.zeros((3, n * m, n * m))
-        held[:, rows, cols] = held[:, cols, rows] = np.array(values["held"]["values"], float)
+        held[:, rows, cols] = held[:, cols, rows] = above
         return cls(origin_xy, scale, (float(x), float(y)), cell, coefficients, smoothing, held)
 
 

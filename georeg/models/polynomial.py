@@ -60,7 +60,8 @@ class PolynomialDisplacement(Model):
     def _rows(cls, uv: FloatArray) -> FloatArray:
         """(N, 2, p): the displacements at ``uv`` per unknown."""
         design = cls._design(uv)
-        return np.asarray((design[:, None, :, None] * np.eye(2)[:, None]).reshape(len(uv), 2, -1) @ cls._unknowns())
+        of_each = (design[:, None, :, None] * np.eye(2)[:, None]).reshape(len(uv), 2, 2 * len(cls.exponents()))
+        return np.asarray(of_each @ cls._unknowns())
 
     def _displacement(self, uv: FloatArray) -> FloatArray:
         return np.asarray(self._design(uv) @ self.coefficients)
