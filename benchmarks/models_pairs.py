@@ -202,12 +202,23 @@ def seen(coefficients: NDArray[np.float32], at_px: Floats) -> Floats:
     )
 
 
+def displaced_exactly(coefficients: NDArray[np.float32], shift_px: Floats) -> Floats:
+    """(SIDE_PX²,) the ground at the pixels' centres displaced by (column, row), by a phase ramp, which needs no spline."""
+    fy, fx = _frequencies()
+    cells = (np.asarray(shift_px) + 0.5) * OVERSAMPLING - 0.5
+    spectrum = fft.rfft2(coefficients.astype(float)) * _spline_spectrum()
+    moved = fft.irfft2(spectrum * np.exp(2j * np.pi * (fx * cells[0] + fy * cells[1])), s=coefficients.shape)
+    inner = slice(MARGIN_PX * OVERSAMPLING, -MARGIN_PX * OVERSAMPLING, OVERSAMPLING)
+    return np.asarray(moved[inner, inner].ravel())
+
+
 def seen_exactly(coefficients: NDArray[np.float32], at_px: Floats) -> Floats:
-    """The same as the sum of its Fourier series, which needs no spline; slow."""
+    """The same as `seen`, as the sum of its Fourier series; slow."""
     spectrum = fft.rfft2(coefficients.astype(float)) * _spline_spectrum()
     spectrum[:, 1:-1] *= 2
     cell = (at_px + MARGIN_PX) * OVERSAMPLING - 0.5
-    by_row, by_col = (np.exp(2j * np.pi * cell[:, k] * f.reshape(-1, 1)) for k, f in zip((1, 0), _frequencies(), strict=True))
+    turns = zip((1, 0), _frequencies(), strict=True)
+    by_row, by_col = (np.exp(2j * np.pi * cell[:, k] * f.reshape(-1, 1)) for k, f in turns)
     return np.asarray(((spectrum @ by_col) * by_row).sum(axis=0).real / _FINE**2)
 
 
@@ -277,7 +288,8 @@ def _replaced(
     """With patches of other ground, or of ground that moved, as the condition has it."""
     if condition.changed:
         share = Mask(condition.changed, CHANGED_PX, rng)(at_px)
-        image = image * (1 - share) + share * seen(coefficients, at_px + rng.uniform(300, 700, 2))
+        mirrored_px = at_px[:, ::-1] + rng.uniform(0, SIDE_PX, 2)  # which no shift or rotation brings back
+        image = image * (1 - share) + share * seen(coefficients, mirrored_px)
     if condition.moved:
         mask = Mask(condition.moved, MOVED_PX, rng)
         share = mask(at_px)

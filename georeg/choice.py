@@ -109,6 +109,14 @@ def chosen(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) 
     return best[-1] if improves(best[-1], best[0], block, points, RELEVANT_BEND_PX) else best[0]
 
 
+def neglected_px(trial: Trial, trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> float:
+    """What a model leaves out that another shows significantly, though not by so much as to be taken: root mean square."""
+    best = min(trials, key=lambda t: float(t.loss.sum()))
+    if best is trial or not improves(best, trial, block, points, 0.0):
+        return 0.0
+    return better_px(best, trial, points)
+
+
 def simplest(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> Trial:
     """The simplest on which the best does not improve."""
     best = min(trials, key=lambda trial: float(trial.loss.sum()))

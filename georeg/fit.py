@@ -19,6 +19,7 @@ from georeg.choice import (
     blocks,
     chosen,
     compared,
+    neglected_px,
     rmse_px,
     told_by_each,
     tried,
@@ -133,7 +134,8 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
     used = points.subset(offered)
     trials = _trials(used, block[offered], _enough_for(kinds, used, options.model), options.seed)
     best, flaws = _sound(trials, used, block[offered])
-    model, inlier = best.found.model, best.found.inlier
+    neglected = neglected_px(best, trials, block[offered], used) * points.gsd
+    model, inlier = best.found.model.less_certain(neglected**2 / 2), best.found.inlier
     second = _second_group(used, best.found, options.seed)
     _refuse_unheld(used.subset(inlier), best.found)
     role = np.full(len(points), Role.REJECTED, np.uint8)

@@ -120,6 +120,10 @@ class Model:
         """
         raise NotImplementedError
 
+    def less_certain(self, variance: float) -> Self:
+        """The same model with a covariance that is larger everywhere by ``variance`` on each axis, map units squared."""
+        raise NotImplementedError
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {"kind": self.kind, "origin_xy": list(self.origin_xy), "scale": self.scale}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -14,8 +15,8 @@ from georeg.models.polynomial import Affine
 
 _ROUNDS = 50
 _HALVINGS = 12
-_CONVERGED = 1e-6
-"""Largest last step of the elements of the matrix."""
+_CONVERGED, _EXACT = 1e-6, 1e-12
+"""Steps of the elements of the matrix: the last must be less than the first, and need not be less than the second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +39,20 @@ class Homography(Model):
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
         """Weighted least squares by Gauss and Newton, in steps that never do worse; see `Model.fit`."""
         given = problem(cls, tgt_xy, ref_xy, weights)
-        starts = (cls._linear(given), cls._affine(given, Affine.fit(tgt_xy, ref_xy, weights)))
+        starts = [cls._affine(given)]
+        with suppress(FitError):  # of points whose horizon runs through their centre
+            starts.append(cls._linear(given))
         model = min(starts, key=lambda start: start._misfit(given))
         for _ in range(_ROUNDS):
             rest = given.displacement - model._displacement(given.uv)
             step, covariance = solve(model._rows(given.uv), rest, given, cls)
-            model = replace(model, covariance=covariance)
+            model, size = replace(model, covariance=covariance), float(np.abs(step).max())
             shorter = (replace(model, matrix=model.matrix + _square(step / 2**k)) for k in range(_HALVINGS))
-            better = next((made for made in shorter if made._misfit(given) < model._misfit(given)), None)
-            if better is None or np.abs(step).max() < 1e-13:
+            least = model._misfit(given) if size > _CONVERGED else np.inf  # of less the misfit would not tell
+            before, model = model, next((made for made in shorter if made._misfit(given) < least), model)
+            if model is before or size < _EXACT:
                 break
-            model = better
-        if np.abs(step).max() > _CONVERGED:
+        if size > _CONVERGED:
             raise FitError(
                 f"{given.usable} tie points that no {cls.kind} describes, without a horizon among them; "
                 "choose another --model"
@@ -57,12 +60,11 @@ class Homography(Model):
         return model
 
     @classmethod
-    def _affine(cls, given: Problem, affine: Affine) -> Self:
+    def _affine(cls, given: Problem) -> Self:
         """The affine map."""
-        at = np.array(given.origin_xy)
-        corners = (affine(at + given.scale * np.array([[0, 0], [1, 0], [0, 1]])) - at) / given.scale
+        terms = solve(Affine._rows(given.uv), given.displacement, given, cls)[0].reshape(3, 2) / given.scale
         matrix = np.eye(3)
-        matrix[:2] = np.column_stack([corners[1:].T - corners[0][:, None], corners[0]])
+        matrix[:2] += terms[[1, 2, 0]].T
         return cls(given.origin_xy, given.scale, matrix, np.zeros((8, 8)))
 
     @classmethod
@@ -104,6 +106,12 @@ class Homography(Model):
     def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
         """Covariance (N, 2, 2) of the corrected position, to first order; see `Model.covariance_at`."""
         return propagated(self._rows(self._scaled(tgt_xy)), self.covariance)
+
+    def less_certain(self, variance: float) -> Self:
+        """See `Model.less_certain`; about the centre of the tie points."""
+        covariance = self.covariance.copy()
+        covariance[[2, 5], [2, 5]] += variance / self.scale**2  # of the shift
+        return replace(self, covariance=covariance)
 
     def _newton(self, tgt: FloatArray, ref: FloatArray) -> FloatArray:
         """In closed form."""

@@ -51,6 +51,8 @@ class Local(Model):
     """Factor of the thin-plate energy of a field over cells of side 1, map units⁻²."""
     held: FloatArray
     """(3, n m, n m): what the tie points hold of the splines, Σ precision × spline × spline, in xx, xy and yy."""
+    left_out: float = 0.0
+    """Variance on each axis that `covariance_at` adds, map units²."""
 
     @classmethod
     def n_terms(cls) -> int:
@@ -197,7 +199,11 @@ class Local(Model):
             )
             for i, j in _PAIRS
         )
-        return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2)
+        return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2) + self.left_out * np.eye(2)
+
+    def less_certain(self, variance: float) -> Self:
+        """See `Model.less_certain`."""
+        return replace(self, left_out=self.left_out + variance)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; of ``held`` what is above the diagonal and not zero."""
@@ -208,6 +214,7 @@ class Local(Model):
             "cell": self.cell,
             "coefficients": self.coefficients.tolist(),
             "smoothing": self.smoothing,
+            "left_out": self.left_out,
             "held": {"row": rows.tolist(), "column": cols.tolist(), "values": self.held[:, rows, cols].tolist()},
         }
 
@@ -224,7 +231,8 @@ class Local(Model):
             raise ValueError(f"{len(rows)} places of held for {above.shape} values")
         held = np.zeros((3, n * m, n * m))
         held[:, rows, cols] = held[:, cols, rows] = above
-        return cls(origin_xy, scale, (float(x), float(y)), cell, coefficients, smoothing, held)
+        left_out = float(values["left_out"])
+        return cls(origin_xy, scale, (float(x), float(y)), cell, coefficients, smoothing, held, left_out)
 
 
 def _along(at: FloatArray, n_cells: int) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -75,6 +75,12 @@ class PolynomialDisplacement(Model):
     def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
         """Covariance (N, 2, 2) of the corrected position; see `Model.covariance_at`."""
         return propagated(self._rows(self._scaled(tgt_xy)), self.covariance)
+
+    def less_certain(self, variance: float) -> Self:
+        """See `Model.less_certain`."""
+        covariance = self.covariance.copy()
+        covariance[[0, 1], [0, 1]] += variance  # of the shift, which comes first
+        return replace(self, covariance=covariance)
 
     def _newton(self, tgt: FloatArray, ref: FloatArray) -> FloatArray:
         return tgt if self.degree == 0 else super()._newton(tgt, ref)
