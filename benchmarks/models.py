@@ -272,7 +272,11 @@ def tell_truth_z(records: Sequence[Record]) -> None:
         for name in ("auto", "true"):
             good = [r[name] for r in found if r[name]]
             body.append([kind, "auto" if name == "auto" else "true kind", f"{len(good)}", *z_figures(good)])
-    show("truth: errors over stated uncertainty (1 would be perfect; near, far: a quarter and half a side beyond)", head, body)
+    show(
+        "truth: errors over stated uncertainty (1 would be perfect; near, far: a quarter and half a side beyond)",
+        head,
+        body,
+    )
 
 
 # ---- choice: tie points of every kind
@@ -321,7 +325,10 @@ def tell_choice(records: Sequence[Record], by: tuple[str, ...]) -> None:
         for name in ("auto", "true"):
             values = [r[name]["rms_px"] for r in answered if r[name]]
             row += [of(values, np.median), of(values, p95)]
-        row += [of([r["loss_px"] for r in answered if "loss_px" in r], np.max), of([r["fit_s"] for r in found], np.mean)]
+        row += [
+            of([r["loss_px"] for r in answered if "loss_px" in r], np.max),
+            of([r["fit_s"] for r in found], np.mean),
+        ]
         body.append(row)
     show(f"choice: tie points, by {' and '.join(by)} (shares that are as good are of what was answered)", head, body)
 

@@ -24,9 +24,9 @@ from georeg.tie_points import Inputs, TiePoints
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "sample_tiles"))
 
-from landscape import Scenery, build  # noqa: E402
-from optics import OVERSAMPLING  # noqa: E402
-from tones import render  # noqa: E402
+from landscape import Scenery, build
+from optics import OVERSAMPLING
+from tones import render
 
 Floats = NDArray[np.float64]
 Displacement = Callable[[Floats], Floats]
@@ -267,7 +267,8 @@ def make_pair(kind: str, condition: Condition, number: int, grounds: Path, groun
     rng = np.random.default_rng([2, KINDS.index(kind), list(CONDITIONS).index(condition.name), number])
     centre_px = np.stack(np.meshgrid(*[np.arange(SIDE_PX) + 0.5] * 2), axis=-1).reshape(-1, 2)
     moved_px = truth((centre_px / HALF_PX - 1) * [1, -1]) * [1, -1]
-    assert np.abs(moved_px).max() < MARGIN_PX - 4, "the target sees beyond the ground"
+    if np.abs(moved_px).max() > MARGIN_PX - 4:
+        raise ValueError("the target sees beyond the ground")
     clouds = _clouds(condition.cloud, rng) if condition.cloud else None
     paths = []
     for name, band, at_px in (("ref", "red", centre_px), ("tgt", condition.tgt_band, centre_px + moved_px)):

@@ -147,7 +147,16 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
         residual_xy = withheld_xy(points.subset(precise), block[precise], best.kind, options.seed)
         held_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
     candidates = _candidates(trials, flaws, used, points.subset(check))
-    return Fit(points, model, role, best.found.sigma_px, candidates, held_xy, second, _warnings(flaws, best))
+    return Fit(
+        points,
+        model,
+        role,
+        best.found.sigma_px,
+        candidates,
+        held_xy,
+        second,
+        _warnings(flaws, best, second, points.gsd),
+    )
 
 
 def _kinds(options: FitOptions) -> list[type[Model]]:
@@ -228,11 +237,18 @@ def _candidates(trials: list[Trial], flaws: dict[str, str], used: TiePoints, che
     )
 
 
-def _warnings(flaws: dict[str, str], best: Trial) -> tuple[str, ...]:
-    return tuple(
+def _warnings(flaws: dict[str, str], best: Trial, second: SecondGroup | None, gsd: float) -> tuple[str, ...]:
+    said = [
         f"the {kind} model describes the tie points better, but {fault}: the {best.kind.kind} model is taken instead"
         for kind, fault in flaws.items()
-    )
+    ]
+    if second is not None:
+        x_px, y_px = (along / gsd for along in second.displacement)
+        said.append(
+            f"{second.n} tie points agree on another displacement, {x_px:+.2g} px east and {y_px:+.2g} px north of the model, and "
+            "were left out: clouds, ice or ships may have moved"
+        )
+    return tuple(said)
 
 
 def unmoved(fitted: Fit) -> Fit:

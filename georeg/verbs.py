@@ -87,7 +87,25 @@ def fit(arguments: argparse.Namespace) -> None:
     else:
         fitted = georeg.fit(points, options)
         how = f"scatter {fitted.sigma_px:.3f} px; not yet proven, run georeg assess"
-    _save(arguments, fit_to_dict(fitted), f"{arguments.output}: {fitted.model.kind} model, {how}")
+    sentence = f"{arguments.output}: {fitted.model.kind} model, {how}"
+    _save(arguments, fit_to_dict(fitted), f"{sentence}\n{_table(fitted)}")
+    _warn(fitted)
+
+
+def _table(fitted: georeg.Fit) -> str:
+    """The models considered, one in a line."""
+    lines = ["model         unknowns  RMSE of ground withheld  of check points    AICc"]
+    for c in fitted.candidates:
+        numbers = [f"{v:.4f} px" if v is not None else "-" for v in (c.cv_rmse_px, c.check_rmse_px)]
+        aicc = f"{c.aicc:+.1f}" if c.aicc is not None else "-"
+        mark = " <- taken" if c.kind == fitted.model.kind else ""
+        lines.append(f"{c.kind:<12} {c.freedom:9.1f} {numbers[0]:>24} {numbers[1]:>16} {aicc:>7}{mark}")
+    return "\n".join(lines)
+
+
+def _warn(fitted: georeg.Fit) -> None:
+    for warning in fitted.warnings:
+        print(f"georeg: warning: {warning}", file=sys.stderr)
 
 
 def _tie_points(path: str, hand: HandOptions) -> georeg.TiePoints:
@@ -172,6 +190,7 @@ def _told(result: georeg.Alignment | georeg.Fit) -> str:
 
 def _show(arguments: argparse.Namespace, result: georeg.Alignment | georeg.Fit, sentence: str) -> None:
     values = result.to_dict() if isinstance(result, georeg.Alignment) else fit_to_dict(result)
+    _warn(result.fitted if isinstance(result, georeg.Alignment) else result)
     _say(json.dumps(values, indent=1) if arguments.json else sentence)
 
 
