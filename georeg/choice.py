@@ -66,15 +66,17 @@ def tried(points: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model
     Raises
     ------
     FitError
-        None does.
+        None does: what the simplest lacks.
     """
     fits: list[Robust] = []
+    refusals: list[FitError] = []
     for kind in kinds:
         try:
             fits.append(robust_fit(points, kind, seed))
-        except FitError:
-            if kind is kinds[-1] and not fits:
-                raise
+        except FitError as exc:
+            refusals.append(exc)
+    if not fits:
+        raise refusals[0]
     loss = compared(np.stack([_withheld_error2(points, block, found) for found in fits]), points)
     return [
         Trial(type(found.model), found, row, _aicc(found, len(points))) for found, row in zip(fits, loss, strict=True)

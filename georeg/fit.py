@@ -245,8 +245,8 @@ def _warnings(flaws: dict[str, str], best: Trial, second: SecondGroup | None, gs
     if second is not None:
         x_px, y_px = (along / gsd for along in second.displacement)
         said.append(
-            f"{second.n} tie points agree on another displacement, {x_px:+.2g} px east and {y_px:+.2g} px north of the model, and "
-            "were left out: clouds, ice or ships may have moved"
+            f"{second.n} tie points agree on another displacement, {x_px:+.2g} px east and {y_px:+.2g} px north of the model, "
+            "and were left out: clouds, ice or ships may have moved"
         )
     return tuple(said)
 
