@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from georeg.apply import How, apply
 from georeg.errors import InputError, LimitError, MatchError
 from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
+from georeg.gcps import points_on_pair
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
 from georeg.models import FloatArray, Model, identity
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
@@ -28,7 +29,8 @@ from georeg.placement import Placement
 from georeg.raster import check_bands, open_pair
 from georeg.sanity import Geometry, check_geometry, check_options, geometry
 from georeg.search import find_tie_points
-from georeg.tie_points import Inputs, TiePoints
+from georeg.seeds import seeds
+from georeg.tie_points import Inputs, Status, TiePoints
 
 Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
@@ -110,10 +112,11 @@ class Alignment:
         found = (
             "already aligned, nothing moved" if self.verdict == "already aligned" else f"mean displacement {towards}"
         )
+        placed = f"; placed by {os.path.basename(inputs.gcp)}" if inputs.gcp else ""
         return (
             f"{found} ({self.model.kind} model); RMSE {rmse[0]} before, {rmse[1]} after, CE90 "
             f"{self.after.ce90:.3g} {unit}, bias {self.after.bias_x:+.2g} {unit} E {self.after.bias_y:+.2g} {unit} N, on "
-            f"{self.after.n} check points{excluded}; band {bands[0]} of the reference, {bands[1]} of the target"
+            f"{self.after.n} check points{excluded}; band {bands[0]} of the reference, {bands[1]} of the target{placed}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -264,7 +267,8 @@ def match(
     """
     inputs, matching = inputs or InputOptions(), matching or MatchOptions()
     pair, names = _open_pair(reference, target, inputs)
-    points = find_tie_points(pair, names, matching, progress)
+    made = None if inputs.gcp is None else points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
+    points = find_tie_points(pair, names, matching, progress, () if made is None else seeds(made, pair))
     if points.kept.sum() < MIN_TIE_POINTS:
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
         raise MatchError(
@@ -272,7 +276,12 @@ def match(
             f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px, "
             "more --max-points or a larger --max-shift-m"
         )
-    return points
+    return points.joined(_pinned(made)) if made is not None and inputs.pin else points
+
+
+def _pinned(made: TiePoints) -> TiePoints:
+    enabled = made.subset(made.kept)
+    return replace(enabled, status=np.full(len(enabled), Status.PINNED))
 
 
 def _absolute(path: str) -> str:
@@ -292,7 +301,12 @@ def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> t
         inputs.ref_nodata,
         inputs.tgt_nodata,
         tgt.placed,
+        None if inputs.gcp is None else _absolute(inputs.gcp),
     )
+    if inputs.gcp is None and (inputs.pin or inputs.gcp_sigma_px != InputOptions.gcp_sigma_px):
+        raise InputError(
+            "--pin and --gcp-sigma-px are of the points of --gcp, and none are given; give --gcp or leave them out"
+        )
     if len(names.ref_bands) != len(names.tgt_bands):
         raise InputError(
             f"{len(names.ref_bands)} bands of the reference against {len(names.tgt_bands)} of the target; "

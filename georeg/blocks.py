@@ -27,6 +27,8 @@ How = Literal["phase", "structure", "sift", "akaze", "orb"]
 """By intensity where edges point the same way, by the structure of edges alone, or by intensity where keypoints say."""
 BLOCK_PX = 1024
 """Windows whose centres share a square of this side are read at once."""
+CERTAIN = 10.0
+"""A window of this significance is no chance, where too few that do not correspond can tell."""
 FEATURE_REACH_PX = 4
 """A window is sought this far around where features say it is."""
 
@@ -56,6 +58,8 @@ class Block:
     control: NDArray[np.intp]
     """Indices of the windows that are also matched with ground that does not correspond."""
     window_px: int
+    reach_px: int
+    """How far from where they are expected windows are sought."""
     wander_px: int
     """How far a window may move to better texture."""
     rough: bool
@@ -115,7 +119,7 @@ def match_block(block: Block) -> Measured:
     ref, tgt = ((prepare_structure if block.how == "structure" else prepare)(*image) for image in images)
     if block.how == "phase" or block.how == "structure":
         centre_px = move_to_texture(ref, block.centre_px, block.window_px, block.wander_px)
-        matches = match_windows(ref, tgt, centre_px, window_px=block.window_px)
+        matches = match_windows(ref, tgt, centre_px, window_px=block.window_px, reach_px=block.reach_px)
     else:
         centre_px = block.centre_px
         matches = _match_by_features(block, block.how, images, (ref, tgt))
@@ -144,7 +148,7 @@ def _match_by_features(
         tgt,
         tgt_valid,
         detector=detector,
-        reach_px=max(block.window_px // 4, 4),
+        reach_px=block.reach_px,
         max_points=max(len(block.centre_px), 4),
     )
     # half the distance of two windows around them: features beyond are found again from the block next to this
@@ -162,7 +166,7 @@ def _match_controls(block: Block, ref: Field, tgt: Field, centre_px: NDArray[np.
     """
     if not len(block.control):
         return np.zeros(0), 0
-    half, reach = block.window_px // 2, max(block.window_px // 4, 4)
+    half, reach = block.window_px // 2, block.reach_px
     at = centre_px[block.control]
     elsewhere = np.roll(centre_px, len(centre_px) // 2, axis=0)[block.control]
     turned_px = np.array(block.grid.shape[::-1]) - at
@@ -201,7 +205,7 @@ def least_significance(control: FloatArray, n_controls: int, false_match_rate: f
     True
     """
     if len(control) < 5:
-        return 10.0
+        return CERTAIN
     share = len(control) / max(n_controls, 1)
     log_rate = math.log(-math.log1p(-min(false_match_rate / share, 0.5)))
     spread = float(control.std()) * math.sqrt(6) / math.pi

@@ -58,7 +58,7 @@ def fit_by_hand(points: TiePoints, options: FitOptions | None = None) -> Fit:
     withheld_xy = np.full(points.ref_xy.shape, np.nan)
     withheld_xy[points.kept] = left_out[best]
     candidates = tuple(
-        Candidate(m.kind, m.n_terms(), rmse if np.isfinite(rmse) else None)
+        Candidate(m.kind, 2 * m.n_terms(), rmse if np.isfinite(rmse) else None)
         for m, rmse in zip(models, rmse_px, strict=True)
     )
     role = np.where(points.kept, Role.FIT, Role.REJECTED).astype(np.uint8)

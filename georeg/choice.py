@@ -53,8 +53,8 @@ class Trial:
 
     kind: type[Model]
     found: Robust
-    loss: FloatArray
-    """(N,) truncated squared error, px², by how much each point tells; see `compared`."""
+    error2: FloatArray
+    """(N,) squared residuals about fits that a point's block took no part in, px²; infinite where there is none."""
     aicc: float
 
 
@@ -68,82 +68,107 @@ def tried(points: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model
     FitError
         None does: what the simplest lacks.
     """
-    fits: list[Robust] = []
+    trials: list[Trial] = []
     refusals: list[FitError] = []
     for kind in kinds:
         try:
-            fits.append(robust_fit(points, kind, seed))
+            found = robust_fit(points, kind, seed)
         except FitError as exc:
             refusals.append(exc)
-    if not fits:
+        else:
+            trials.append(Trial(kind, found, _withheld_error2(points, block, found), _aicc(found, len(points))))
+    if not trials:
         raise refusals[0]
-    loss = compared(np.stack([_withheld_error2(points, block, found) for found in fits]), points)
-    return [
-        Trial(type(found.model), found, row, _aicc(found, len(points))) for found, row in zip(fits, loss, strict=True)
-    ]
+    return trials
 
 
-def compared(error2: FloatArray, points: TiePoints) -> FloatArray:
-    """(K, N) losses of K models from their squared errors, px²: truncated alike, weighed by how well a point is known."""
-    typical = float(np.median(error2, axis=1).min(initial=np.inf))
-    cap = (CAP * max(LEAST_TYPICAL_PX, math.sqrt(typical))) ** 2 if math.isfinite(typical) else np.inf
-    told = known_axes(axes_px(points)[0]).mean(axis=1)
-    return np.asarray(np.minimum(error2, cap) * told)
+def typical_px(trials: Sequence[Trial]) -> float:
+    """Error of a consistent tie point, by the model that describes its own best."""
+    members = (np.sqrt(trial.error2[trial.found.inlier]) for trial in trials)
+    return max(LEAST_TYPICAL_PX, min((float(np.median(errors)) for errors in members if len(errors)), default=np.inf))
 
 
-def rmse_px(loss: FloatArray, points: TiePoints) -> float:
-    """RMSEr of one row of `compared`."""
-    told = known_axes(axes_px(points)[0]).mean(axis=1)
+def told_by(points: TiePoints) -> FloatArray:
+    """(N,) how well each point is known: 1 where in both directions."""
+    return np.asarray(known_axes(axes_px(points)[0]).mean(axis=1))
+
+
+def truncated(error2: FloatArray, typical: float, told: FloatArray) -> FloatArray:
+    """Squared errors, px², of which those of mismatches count no more than `CAP` allows, by how well points are known."""
+    return np.asarray(np.minimum(error2, (CAP * typical) ** 2) * told)
+
+
+def rmse_px(loss: FloatArray, told: FloatArray) -> float:
+    """RMSEr of what `truncated` gives."""
     return float(np.sqrt(loss.sum() / told.sum()))
 
 
-def chosen(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> Trial:
-    """The simplest affine map that is as good as any, unless a bent model is better by what interpolating pixels is worth."""
-    if len(block) < FEW_TO_CHOOSE:
-        return trials[0]
-    told = [np.isfinite(trial.loss).sum() for trial in trials]
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Trials whose errors are truncated alike."""
+
+    trials: list[Trial]
+    losses: FloatArray
+    """(K, N) px²"""
+    told: FloatArray
+    """(N,)"""
+    block: NDArray[np.intp]
+    """(N,) number of each point's block, from 0."""
+
+    def improves(self, one: int, other: int, relevant_px: float) -> bool:
+        """Whether one model's error on withheld blocks is less than the other's by more than a standard error.
+
+        That is of the paired difference between blocks, since points of one block err together. The gain must show in most
+        blocks too: clouds that move gain a bent model much in few. And it must be relevant: where two models hardly differ,
+        so does their difference between blocks.
+        """
+        gain = np.bincount(self.block, self.losses[other] - self.losses[one])
+        n = len(gain)
+        in_the_mean = gain.sum() > float(gain.std()) * math.sqrt(n)
+        in_most = (gain > 0).mean() > 0.5 + 0.5 / math.sqrt(n)
+        return bool(in_the_mean and in_most and self.better_px(one, other) > relevant_px)
+
+    def better_px(self, one: int, other: int) -> float:
+        """By how much one model describes the ground better than the other, root mean square of both axes together."""
+        squares = [rmse_px(self.losses[k], self.told) ** 2 for k in (other, one)]
+        return math.sqrt(max(squares[0] - squares[1], 0.0))
+
+    def simplest(self, among: Sequence[int]) -> int:
+        """The simplest on which the best does not improve."""
+        best = min(among, key=lambda k: float(self.losses[k].sum()))
+        return next(k for k in among if k == best or not self.improves(best, k, RELEVANT_PX))
+
+    def neglected_px(self, taken: int) -> float:
+        """What a model leaves out that another shows significantly, though not by so much as to be taken."""
+        best = int(self.losses.sum(axis=1).argmin())
+        return self.better_px(best, taken) if best != taken and self.improves(best, taken, 0.0) else 0.0
+
+
+def compared(trials: list[Trial], block: NDArray[np.intp], points: TiePoints) -> Comparison:
+    """The trials side by side: those that describe as many points as any."""
+    told = [int(np.isfinite(trial.error2).sum()) for trial in trials]
     trials = [trial for trial, n in zip(trials, told, strict=True) if n == max(told)]
-    if max(told) < len(block):
-        return trials[0]
-    straight = [trial for trial in trials if trial.found.model.affine is not None]
-    bent = [trial for trial in trials if trial.found.model.affine is None]
-    best = [simplest(group, block, points) for group in (straight, bent) if group]
-    return best[-1] if improves(best[-1], best[0], block, points, RELEVANT_BEND_PX) else best[0]
+    weight, typical = told_by(points), typical_px(trials)
+    losses = np.stack([truncated(trial.error2, typical, weight) for trial in trials])
+    return Comparison(trials, losses, weight, np.unique(block, return_inverse=True)[1].ravel())
 
 
-def neglected_px(trial: Trial, trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> float:
-    """What a model leaves out that another shows significantly, though not by so much as to be taken: root mean square."""
-    best = min(trials, key=lambda t: float(t.loss.sum()))
-    if best is trial or not improves(best, trial, block, points, 0.0):
-        return 0.0
-    return better_px(best, trial, points)
+def chosen(trials: list[Trial], block: NDArray[np.intp], points: TiePoints) -> tuple[Trial, float]:
+    """The simplest affine map that is as good as any, unless a bent model is better by what interpolating pixels is worth.
 
-
-def simplest(trials: Sequence[Trial], block: NDArray[np.intp], points: TiePoints) -> Trial:
-    """The simplest on which the best does not improve."""
-    best = min(trials, key=lambda trial: float(trial.loss.sum()))
-    return next(t for t in trials if t is best or not improves(best, t, block, points, RELEVANT_PX))
-
-
-def improves(one: Trial, other: Trial, block: NDArray[np.intp], points: TiePoints, relevant_px: float) -> bool:
-    """Whether one model's error on withheld blocks is less than the other's by more than a standard error.
-
-    That is of the paired difference between blocks, since points of one block err together. The gain must show in most
-    blocks too: clouds that move gain a bent model much in few. And it must be relevant: where two models hardly differ, so
-    does their difference between blocks.
+    Returns
+    -------
+    trial, neglected_px
+        The second is what another shows significantly and this leaves out, root mean square of both axes together.
     """
-    _, member = np.unique(block, return_inverse=True)
-    gain = np.bincount(member, other.loss - one.loss)
-    n = len(gain)
-    in_the_mean = gain.sum() > float(gain.std()) * math.sqrt(n)
-    in_most = (gain > 0).mean() > 0.5 + 0.5 / math.sqrt(n)
-    return bool(in_the_mean and in_most and better_px(one, other, points) > relevant_px)
-
-
-def better_px(one: Trial, other: Trial, points: TiePoints) -> float:
-    """By how much one model describes the ground better than the other, root mean square of both axes together."""
-    squares = (rmse_px(trial.loss, points) ** 2 for trial in (other, one))
-    return math.sqrt(max(next(squares) - next(squares), 0.0))
+    sides = compared(trials, block, points)
+    if len(block) < FEW_TO_CHOOSE or not np.isfinite(sides.losses).all():
+        return sides.trials[0], 0.0
+    affine = [trial.found.model.affine is not None for trial in sides.trials]
+    groups = [[k for k, is_affine in enumerate(affine) if is_affine == wanted] for wanted in (True, False)]
+    best = [sides.simplest(group) for group in groups if group]
+    taken = best[-1] if sides.improves(best[-1], best[0], RELEVANT_BEND_PX) else best[0]
+    return sides.trials[taken], sides.neglected_px(taken)
 
 
 def _withheld_error2(points: TiePoints, block: NDArray[np.intp], found: Robust) -> FloatArray:
@@ -175,10 +200,11 @@ def _aicc(found: Robust, n_points: int) -> float:
 
 
 def withheld_xy(points: TiePoints, block: NDArray[np.intp], kind: type[Model], seed: int) -> FloatArray:
-    """Residuals (N, 2), map units, of every point about a fit that its block took no part in; infinite without one."""
+    """Residuals (N, 2), map units, of every point about a fit that its block took no part in; infinite without one, and for
+    pinned points, which take part in all fits."""
     residual_xy = np.full(points.ref_xy.shape, np.inf)
-    fold = block % N_BLOCK_CLASSES
-    for k in np.unique(fold):
+    fold = np.where(points.pinned, -1, block % N_BLOCK_CLASSES)
+    for k in np.unique(fold[~points.pinned]):
         try:
             fitted = robust_fit(points.subset(fold != k), kind, seed).model
         except FitError:  # this model does not describe them

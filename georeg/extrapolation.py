@@ -6,7 +6,7 @@ import numpy as np
 
 from georeg.models import Affine, FloatArray, Model, principal_axes
 
-MAX_SIGMA_PX = 1.0
+MAX_SIGMA_PX = 2.0
 """A bent model that is less certain than this anywhere on the ground shared is not to be used there, working pixels."""
 MAX_BEND_RATIO = 3.0
 """Where there are no tie points a model may depart from its affine part by this many times what it does among them."""

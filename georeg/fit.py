@@ -18,11 +18,12 @@ from georeg.choice import (
     Trial,
     blocks,
     chosen,
-    compared,
-    neglected_px,
     rmse_px,
+    told_by,
     told_by_each,
     tried,
+    truncated,
+    typical_px,
     withheld_class,
     withheld_xy,
 )
@@ -37,6 +38,7 @@ from georeg.mixture import (
     known,
     least_points,
     precision_px,
+    refuse_contradicting,
     telling,
 )
 from georeg.models import LADDER, FloatArray, Model, Translation, principal_axes
@@ -133,19 +135,19 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
     offered = points.kept & ~check
     used = points.subset(offered)
     trials = _trials(used, block[offered], _enough_for(kinds, used, options.model), options.seed)
-    best, flaws = _sound(trials, used, block[offered])
-    neglected = neglected_px(best, trials, block[offered], used) * points.gsd
+    best, neglected, flaws = _sound(trials, used, block[offered])
     model, inlier = best.found.model.less_certain(neglected**2 / 2), best.found.inlier
-    second = _second_group(used, best.found, options.seed)
-    _refuse_unheld(used.subset(inlier), best.found)
+    second = _second_group(used.subset(~used.pinned), best.found, options.seed)
+    refuse_contradicting(used.subset(used.pinned), model)
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
     role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
     held_xy = np.full(points.ref_xy.shape, np.nan)
     held_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
     if few:
-        residual_xy = withheld_xy(points.subset(precise), block[precise], best.kind, options.seed)
-        held_xy[precise] = np.minimum(residual_xy, _NOWHERE_PX * points.gsd)
+        told = precise | points.pinned
+        residual_xy = withheld_xy(points.subset(told), block[told], best.kind, options.seed)
+        held_xy[precise] = np.minimum(residual_xy[precise[told]], _NOWHERE_PX * points.gsd)
     candidates = _candidates(trials, flaws, used, points.subset(check))
     return Fit(
         points,
@@ -169,7 +171,7 @@ def _kinds(options: FitOptions) -> list[type[Model]]:
 
 def _enough_for(kinds: Sequence[type[Model]], used: TiePoints, asked: str) -> list[type[Model]]:
     """The kinds for which there are tie points enough."""
-    n = int(len(used) * math.sqrt(told_by_each(used)))
+    n = int((~used.pinned).sum() * math.sqrt(told_by_each(used)))
     enough = [kind for kind in kinds if n >= least_points(kind)]
     if not enough:
         raise FitError(
@@ -183,7 +185,7 @@ def _enough_for(kinds: Sequence[type[Model]], used: TiePoints, asked: str) -> li
 def _trials(used: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model]], seed: int) -> list[Trial]:
     """Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
     one describes them, as where the target is turned."""
-    n = len(used) * told_by_each(used)
+    n = (~used.pinned).sum() * told_by_each(used)
     simpler = [kind for kind in kinds if n >= least_points(kind)]
     if 0 < len(simpler) < len(kinds):
         with suppress(FitError):
@@ -191,21 +193,23 @@ def _trials(used: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model
     return tried(used, block, kinds, seed)
 
 
-def _sound(trials: list[Trial], used: TiePoints, block: NDArray[np.intp]) -> tuple[Trial, dict[str, str]]:
-    """The choice among the models that neither fold nor run away where there are no tie points, and the flaws of others.
+def _sound(trials: list[Trial], used: TiePoints, block: NDArray[np.intp]) -> tuple[Trial, float, dict[str, str]]:
+    """The choice among the models that neither fold nor run away where there are no tie points, what it neglects (map units)
+    and the flaws of others.
 
     Raises
     ------
     FitError
-        The only model there is does.
+        All do, or the tie points leave the choice open in some direction.
     """
     flaws: dict[str, str] = {}
     everywhere_xy = used.everywhere_xy()
     while len(flaws) < len(trials):
-        best = chosen([trial for trial in trials if trial.kind.kind not in flaws], block, used)
+        best, neglected_px = chosen([trial for trial in trials if trial.kind.kind not in flaws], block, used)
+        _refuse_unheld(used.subset(best.found.inlier), best.found)
         fault = flaw(best.found.model, used.tgt_xy[best.found.inlier], everywhere_xy, used.gsd)
         if fault is None:
-            return best, flaws
+            return best, neglected_px * used.gsd, flaws
         flaws[best.kind.kind] = fault
     kind, fault = next(iter(flaws.items()))
     raise FitError(
@@ -218,23 +222,28 @@ def _candidates(trials: list[Trial], flaws: dict[str, str], used: TiePoints, che
     """The table of all models considered."""
     if len(trials) == 1:
         return (Candidate(trials[0].kind.kind, trials[0].found.model.freedom, None),)
-    best_aicc = min(trial.aicc for trial in trials)
+    best_aicc, typical = min(trial.aicc for trial in trials), typical_px(trials)
     checked: list[float | None] = [None] * len(trials)
     if len(check):
         axes = axes_px(check)[1]
-        error2 = np.stack([error2_px(check, trial.found.model, axes).sum(axis=1) for trial in trials])
-        checked = [rmse_px(row, check) for row in compared(error2, check)]
+        error2 = (error2_px(check, trial.found.model, axes).sum(axis=1) for trial in trials)
+        checked = [_rmse_px(each, typical, check) for each in error2]
     return tuple(
         Candidate(
             kind=trial.kind.kind,
             freedom=trial.found.model.freedom,
-            cv_rmse_px=rmse_px(trial.loss, used) if np.isfinite(trial.loss).all() else None,
+            cv_rmse_px=_rmse_px(trial.error2, typical, used) if np.isfinite(trial.error2).all() else None,
             aicc=trial.aicc - best_aicc if math.isfinite(trial.aicc) else None,
             check_rmse_px=at_check,
             flaw=flaws.get(trial.kind.kind),
         )
         for trial, at_check in zip(trials, checked, strict=True)
     )
+
+
+def _rmse_px(error2: FloatArray, typical: float, points: TiePoints) -> float:
+    told = told_by(points)
+    return rmse_px(truncated(error2, typical, told), told)
 
 
 def _warnings(flaws: dict[str, str], best: Trial, second: SecondGroup | None, gsd: float) -> tuple[str, ...]:
@@ -265,7 +274,7 @@ def unmoved(fitted: Fit) -> Fit:
 
 def _refuse_unheld(used: TiePoints, found: Robust) -> None:
     """Raise where the points leave the model open in some direction."""
-    largest = principal_axes(found.model.covariance_at(used.tgt_xy) / used.redundancy)[0][:, 0]
+    largest = principal_axes(found.model.covariance_at(used.tgt_xy))[0][:, 0] / used.redundancy
     deviation_px = float(np.sqrt(np.median(largest))) / used.gsd
     if deviation_px > MAX_MODEL_SIGMA_PX:
         own, _ = axes_px(used)

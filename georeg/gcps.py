@@ -22,6 +22,7 @@ from georeg.fit import Fit, Role
 from georeg.initial import PIXELS, utm_zone
 from georeg.models import FloatArray, Similarity, identity
 from georeg.options import HandOptions
+from georeg.overlap import Pair
 from georeg.placement import Placement, apply_transform, transform_xy
 from georeg.raster import Raster, open_raster, open_reference, own_transform
 from georeg.table import is_table, read_csv
@@ -30,8 +31,6 @@ from georeg.tie_points import Inputs, Status, TiePoints
 HEADER = "mapX,mapY,sourceX,sourceY,enable,dX,dY,residual"
 BY_HAND_PX = 1
 """`TiePoints.window_px` of tie points that no window was matched for."""
-DISABLED = Status.INCONSISTENT
-"""Status of a point that is switched off."""
 _WGS84 = CRS.from_epsg(4326)
 
 PathLike = str | os.PathLike[str]
@@ -82,12 +81,42 @@ def read_points(path: PathLike, options: HandOptions | None = None) -> TiePoints
         return read_csv(text)
     if options.target is None:
         raise InputError("points made by hand need --target, the raster in which they were clicked; give its path")
-    if not (math.isfinite(options.sigma_px) and options.sigma_px > 0):
-        raise InputError(f"--sigma-px is {options.sigma_px:g}; give a number of pixels above 0")
+    _check_sigma("--sigma-px", options.sigma_px)
     clicked = _parse(text)
     reference = None if options.reference is None else open_reference(options.reference)
     target = _open_target(options.target, reference)
-    return _tie_points(clicked, target, reference, options.sigma_px)
+    crs, ref_xy = _working(clicked, reference)
+    inputs = Inputs(
+        os.path.abspath(reference.path) if reference else "", os.path.abspath(target.path), initial=target.placed
+    )
+    return _tie_points(clicked, ref_xy, Placement(target, crs, identity()), inputs, options.sigma_px)
+
+
+def points_on_pair(path: PathLike, pair: Pair, inputs: Inputs, sigma_px: float) -> TiePoints:
+    """Tie points made by hand in the working CRS of a pair, which gives what the file does not say.
+
+    Parameters
+    ----------
+    path
+        A ``.points`` file, or a CSV with its columns.
+    sigma_px
+        Standard deviation of a point along x and along y, pixels of the target.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, holds no points or others than made by hand, or they cannot be placed.
+    """
+    text = read_text(os.fspath(path))
+    _check_sigma("--gcp-sigma-px", sigma_px)
+    if is_table(text):
+        raise InputError(
+            f"{path} holds tie points that georeg exported as a table; give --gcp points made by hand, or export as .points"
+        )
+    clicked = _parse(text)
+    _refuse_disabled(clicked)
+    ref_xy = transform_xy(clicked.map_xy, clicked.crs or pair.reference.crs, pair.crs)
+    return _tie_points(clicked, ref_xy, pair.target_placement(identity()), inputs, sigma_px)
 
 
 def refuse_hand_options(options: HandOptions) -> None:
@@ -147,24 +176,23 @@ def _open_target(path: str, reference: Raster | None) -> Raster:
     return target if reference else open_raster(path)
 
 
-def _tie_points(clicked: _Clicked, target: Raster, reference: Raster | None, sigma_px: float) -> TiePoints:
-    crs, ref_xy = _working(clicked, reference)
+def _tie_points(clicked: _Clicked, ref_xy: FloatArray, placed: Placement, inputs: Inputs, sigma_px: float) -> TiePoints:
+    """Of clicks whose places in the reference are ``ref_xy`` in the working CRS of the target's placement."""
+    target, crs = placed.raster, placed.crs
     own_xy = apply_transform(target.transform, _from_source(clicked.source_xy, target))
     tgt_xy = transform_xy(own_xy, target.crs, crs)
     if not np.isfinite([ref_xy, tgt_xy]).all():
         raise InputError(
             f"some points cannot be expressed in {crs.name}; check the CRS of the points and of {target.name}"
         )
-    gsd = _gsd(target, crs, ref_xy, tgt_xy)
+    gsd = _gsd(placed, ref_xy, tgt_xy)
     return TiePoints(
         ref_xy=ref_xy,
         tgt_xy=tgt_xy,
         cov=np.tile((sigma_px * gsd) ** 2 * np.eye(2), (len(ref_xy), 1, 1)),
         score=np.ones(len(ref_xy)),
-        status=np.where(clicked.enabled, Status.KEPT, DISABLED),
-        inputs=Inputs(
-            os.path.abspath(reference.path) if reference else "", os.path.abspath(target.path), initial=target.placed
-        ),
+        status=np.where(clicked.enabled, Status.KEPT, Status.DISABLED),
+        inputs=inputs,
         crs=crs.to_wkt(),
         gsd=gsd,
         window_px=BY_HAND_PX,
@@ -173,12 +201,21 @@ def _tie_points(clicked: _Clicked, target: Raster, reference: Raster | None, sig
     )
 
 
-def _working(clicked: _Clicked, reference: Raster | None) -> tuple[CRS, FloatArray]:
-    """Working CRS, and the points of the map in it."""
+def _check_sigma(option: str, sigma_px: float) -> None:
+    if not (math.isfinite(sigma_px) and sigma_px > 0):
+        raise InputError(f"{option} is {sigma_px:g}; give a number of pixels above 0")
+
+
+def _refuse_disabled(clicked: _Clicked) -> None:
     if not clicked.enabled.any():
         raise InputError(
             f"{len(clicked.enabled)} points, none of them enabled; enable some in QGIS and save them again"
         )
+
+
+def _working(clicked: _Clicked, reference: Raster | None) -> tuple[CRS, FloatArray]:
+    """Working CRS, and the points of the map in it."""
+    _refuse_disabled(clicked)
     crs = clicked.crs or (reference.crs if reference else None)
     if crs is None:
         raise InputError("the points name no CRS; add a first line #CRS: with WKT or EPSG:32633, or give --reference")
@@ -191,14 +228,12 @@ def _working(clicked: _Clicked, reference: Raster | None) -> tuple[CRS, FloatArr
     return utm, transform_xy(clicked.map_xy, crs, utm)
 
 
-def _gsd(target: Raster, crs: CRS, ref_xy: FloatArray, tgt_xy: FloatArray) -> float:
+def _gsd(placed: Placement, ref_xy: FloatArray, tgt_xy: FloatArray) -> float:
     """Pixel size of the target on the ground, map units: by the points where its own placement says nothing of it."""
-    height, width = target.shape
-    corner, right, down = Placement(target, crs, identity()).to_xy(
-        np.array([width, height]) / 2 + [[0, 0], [1, 0], [0, 1]]
-    )
+    height, width = placed.raster.shape
+    corner, right, down = placed.to_xy(np.array([width, height]) / 2 + [[0, 0], [1, 0], [0, 1]])
     size = float(np.sqrt(abs(np.linalg.det([right - corner, down - corner]))))
-    if target.placed == "geotransform":
+    if placed.raster.placed == "geotransform":
         return size
     try:
         grown = Similarity.fit(tgt_xy, ref_xy).jacobian(tgt_xy[:1])[0]

@@ -109,7 +109,8 @@ def geojson_text(points: TiePoints, fitted: Fit | None = None) -> str:
 
 
 def _occurring(fields: Columns) -> set[str]:
-    return set(np.where(fields["role"] == "rejected", fields["status"], fields["role"]))
+    by_status = (fields["role"] == "rejected") | (fields["status"] == "pinned")
+    return set(np.where(by_status, fields["status"], fields["role"]))
 
 
 def _diagonal(xy: FloatArray) -> float:

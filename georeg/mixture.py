@@ -34,6 +34,8 @@ SMOOTH_ROUNDS = 4
 """So often neighbours are chosen among those that were alike."""
 ALIKE, ALIKE_PX = 2.0, 0.1
 """By this many times the neighbours' own median deviation, and what is added to that, working pixels."""
+PIN_SIGMAS = 3.0
+"""A pinned point further from the model than so many of its standard deviations contradicts it."""
 MAX_LEVERAGE = 0.95
 _HYPOTHESES = 500
 _ROUNDS = 50
@@ -62,7 +64,8 @@ def robust_fit(points: TiePoints, model: type[Model], seed: int) -> Robust:
     """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
 
     Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
-    its probability over its own covariance plus an excess variance common to all.
+    its probability over its own covariance plus an excess variance common to all. Pinned points are consistent whatever the
+    others say, weigh by their own covariance alone, and say nothing of the others.
 
     Raises
     ------
@@ -72,17 +75,37 @@ def robust_fit(points: TiePoints, model: type[Model], seed: int) -> Robust:
     ends = [_mixture(points, model, *start) for start in _starts(points, model, seed)]
     likeliest = max((end for end in ends if end is not None), key=lambda end: end.log_likelihood, default=None)
     if likeliest is None:
-        needed = max(least_points(model), int(MIN_SHARE * len(points)) + 1)
+        n = int((~points.pinned).sum())
+        needed = max(least_points(model), int(MIN_SHARE * n) + 1)
         raise FitError(
-            f"fewer than {needed} of {len(points)} tie points agree on a model of kind {model.kind}; try other bands, "
+            f"fewer than {needed} of {n} tie points agree on a model of kind {model.kind}; try other bands, "
             "choose another --model, or check that both rasters show the same ground"
         )
     return likeliest
 
 
+def refuse_contradicting(pinned: TiePoints, model: Model) -> None:
+    """Raise where a model that was fitted to pinned points too does not go through them, as exact as they and it are.
+
+    Raises
+    ------
+    FitError
+        With how many, and by how much.
+    """
+    residual_xy = pinned.ref_xy - model(pinned.tgt_xy)
+    precision = np.linalg.inv(pinned.cov + model.covariance_at(pinned.tgt_xy))
+    wrong = np.einsum("ni,nij,nj->n", residual_xy, precision, residual_xy) > PIN_SIGMAS**2
+    if wrong.any():
+        apart_px = float(np.hypot(*residual_xy[wrong].T).max()) / pinned.gsd
+        raise FitError(
+            f"refused: {int(wrong.sum())} of {len(pinned)} pinned points contradict the {model.kind} model of all tie points "
+            f"by up to {apart_px:.2g} px; correct them, raise --gcp-sigma-px, choose a richer --model, or leave out --pin"
+        )
+
+
 def _starts(points: TiePoints, model: type[Model], seed: int) -> list[tuple[NDArray[np.bool_], float]]:
     """Tie points to start from, and how near they are to a model."""
-    if len(points) < least_points(model):
+    if (~points.pinned).sum() < least_points(model):
         return []
     if model is Local:
         return [(smooth(points), STARTS_PX[-1])]
@@ -94,12 +117,13 @@ def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], st
     """Where expectation-maximisation ends; None if in nothing."""
     own, axes = axes_px(points)
     area = (2 * points.search_px + 1) ** 2
-    member = start.astype(float)
+    measured = ~points.pinned
+    member = np.where(measured, start, 1.0)
     excess, shares = (start_px / 2) ** 2, np.array([0.5, 0.25, 0.25])
     fitted: Model | None = None
     likelihood = -np.inf
     for _ in range(_ROUNDS):
-        if (member > 0.5).sum() < least_points(model):
+        if (member[measured] > 0.5).sum() < least_points(model):
             return None
         weights = precision(points, member, own, axes, excess)
         fitted = (fitted.refit if fitted else model.fit)(points.tgt_xy, points.ref_xy, weights)
@@ -110,16 +134,18 @@ def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], st
         density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
         joint = shares[:, None] * density
         posterior = joint / joint.sum(axis=0)
-        member = posterior[0]
-        shares = np.clip(posterior.mean(axis=1), 0.01, None)
+        member = np.where(measured, posterior[0], 1.0)
+        shares = np.clip(posterior[:, measured].mean(axis=1), 0.01, None)
         shares /= shares.sum()
         # one step of Fisher scoring: what is known badly says nothing of the excess
         score, information = ((error2 - variance) / variance**2).sum(axis=1), (1 / variance**2).sum(axis=1)
-        excess = max(excess + float(member @ score) / max(float(member @ information), 1e-9), _FLOOR_PX**2)
-        previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)).sum())
+        counted = member * measured
+        step = float(counted @ score) / max(float(counted @ information), 1e-9)
+        excess = max(excess + step, _FLOOR_PX**2)
+        previous, likelihood = likelihood, float(np.log(joint.sum(axis=0)[measured]).sum())
         if abs(likelihood - previous) < 1e-6 * abs(likelihood):
             break
-    if fitted is None or (member > 0.5).sum() < max(least_points(model), MIN_SHARE * len(points)):
+    if fitted is None or (member[measured] > 0.5).sum() < max(least_points(model), MIN_SHARE * measured.sum()):
         return None
     return Robust(fitted, member, float(np.sqrt(excess)), likelihood)
 
@@ -133,10 +159,12 @@ def leverage(points: TiePoints, fitted: Model, weights: FloatArray) -> FloatArra
 def precision(points: TiePoints, member: FloatArray, own: FloatArray, axes: FloatArray, excess: float) -> FloatArray:
     """Inverse covariances (N, 2, 2), map units⁻², with which tie points hold a model, by how likely they belong to it.
 
-    What several windows see is told once.
+    What several windows see is told once; what is pinned, as it was said.
     """
     told = member / (points.gsd**2 * points.redundancy)
-    return np.asarray(told[:, None, None] * precision_px(own, axes, excess))
+    held = told[:, None, None] * precision_px(own, axes, excess)
+    held[points.pinned] = np.linalg.inv(points.cov[points.pinned])
+    return np.asarray(held)
 
 
 def _normal(error2: FloatArray, variance: FloatArray) -> FloatArray:
@@ -221,9 +249,10 @@ def known_axes(own: FloatArray) -> FloatArray:
 
 
 def known(points: TiePoints) -> NDArray[np.bool_]:
-    """(N,) True where a tie point is kept and known well enough in every direction to check a model."""
+    """(N,) True where a tie point is kept and known well enough in every direction to check a model; none that is pinned."""
     own, _ = axes_px(points)
-    return np.asarray(points.kept & (own[:, 0] <= checking2(own[points.kept])))
+    measured = points.kept & ~points.pinned
+    return np.asarray(measured & (own[:, 0] <= checking2(own[measured])))
 
 
 def checking2(own: FloatArray) -> float:

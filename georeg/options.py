@@ -32,6 +32,14 @@ class InputOptions:
         "where the target lies at first: by its geotransform; by its gcps; with its center on the reference's and pixels "
         "as large; or none, nothing is known. auto is the first of geotransform, gcps and none that its file allows",
     )
+    gcp: str | None = option(
+        None,
+        "points made by hand that say where the target lies, a .points or .csv file of QGIS: the only place that is tried",
+    )
+    gcp_sigma_px: float = option(
+        1.0, "standard deviation of the points of --gcp along x and along y, pixels of the target"
+    )
+    pin: bool = option(False, "also keep the points of --gcp in the fit, weighted by --gcp-sigma-px")
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ from georeg.matching.pose import Pose, poses_by_structure
 from georeg.matching.pose_features import poses_by_features
 from georeg.mixture import robust_fit
 from georeg.models import Affine, FloatArray, Model, Translation, from_transform, identity
+from georeg.options import MatcherKind
 from georeg.overlap import Pair, footprint, longer_side, pair_rasters, unit_name
 from georeg.placement import apply_transform, compose
 from georeg.rivals import on_same_pixels
+from georeg.seeds import Seed
 from georeg.tie_points import TiePoints
 from georeg.tiles import Overview, Tiles, overviews
 
@@ -33,6 +35,10 @@ OVERVIEW_PX = 512
 """The smaller of the two regions that are searched is looked at on no more than this on a side, the larger on twice that."""
 CONFIRMING_POINTS: dict[How, int] = {"phase": 36, "structure": 64}
 """Windows with which a candidate is tested."""
+CONFIRMING: dict[MatcherKind, tuple[How, ...]] = {
+    "auto": ("phase", "structure"), "phase": ("phase",), "features": ("phase",), "structure": ("structure",)
+}  # fmt: skip
+"""And how, by the matcher asked for."""
 TOLERANCE_PX = 2.0
 """A tile agrees with a candidate this close to the model on which most do."""
 CLEAR_SCORE = 0.5
@@ -54,7 +60,7 @@ LIKELY_SHIFTS = 2
 """None, and the likeliest shift of the overviews, are tested with every matcher."""
 LIKELY_POSES = 4
 """So many rotations, scales and shifts of the structural search are tested."""
-LOG10_TESTS = {"none": 0.0, "shift": 4.0, "features": 2.0, "structure": 7.0}
+LOG10_TESTS = {"none": 0.0, "seed": 0.5, "shift": 4.0, "features": 2.0, "structure": 7.0}
 """About how many independent hypotheses each search chooses from: for features only the matches that it draws from."""
 
 
@@ -77,6 +83,10 @@ class Prior:
     """Of as many agreeing by chance under one of the hypotheses."""
     score: float
     """Mean score of the tiles that agree."""
+    seed: Seed | None = None
+    """What put the target there, where that was not a search."""
+    reach: float | None = None
+    """`Tiles.reach` with which it was tested."""
 
     @property
     def confirmed(self) -> bool:
@@ -110,7 +120,7 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
         found = _all_tested(tiles, models(), factor, stage, how)
         tried += found
         progress("coarse", k + 1, len(stages))
-        confirmed = sorted((p for p in found if p.confirmed), key=_doubt)
+        confirmed = sorted((p for p in found if p.confirmed), key=doubt)
         if confirmed:
             best, others = confirmed[0], confirmed[1:]
             if best.score < CLEAR_SCORE and on_same_pixels(tiles.pair, best.model):
@@ -119,7 +129,7 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
             _refuse_rival(best, [other for other in others if other.confirmed], tiles)
             progress("coarse", len(stages), len(stages))
             return confirmed[0]
-    best = min(tried, key=_doubt)
+    best = min(tried, key=doubt)
     raise MatchError(
         f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed: {len(tried)} tests of shifts, "
         f"rotations and scales were made, and at most {best.agreeing} tiles agree on one; check that both show the same ground, "
@@ -127,7 +137,8 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
     )
 
 
-def _doubt(prior: Prior) -> tuple[bool, float]:
+def doubt(prior: Prior) -> tuple[bool, float]:
+    """Less for what is more certain."""
     return not prior.confirmed, prior.log10_chance + prior.log10_tests
 
 
@@ -175,9 +186,7 @@ def _stages(
         ("structure", "phase", structure),
         ("structure", "structure", structure),
     ]
-    matcher = tiles.options.matcher
-    allowed = {"auto": ("phase", "structure"), "structure": ("structure",)}.get(matcher, ("phase",))
-    return [stage for stage in stages if stage[1] in allowed]
+    return [stage for stage in stages if stage[1] in CONFIRMING[tiles.options.matcher]]
 
 
 def _all_tested(tiles: Tiles, models: list[Model], factor: int, stage: str, how: How) -> list[Prior]:
@@ -190,8 +199,8 @@ def _tested(tiles: Tiles, model: Model, factor: int, stage: str, how: How) -> Pr
     fine = max(1, factor // (4 if stage == "shift" else 2))
     best: Prior | None = None
     for level in (2 * fine, fine):
-        prior, window_px = _test(replace(tiles, pair=pair), model, level, how, stage)
-        if best is None or _doubt(prior) < _doubt(best):
+        prior, window_px = test(replace(tiles, pair=pair), model, level, how, stage)
+        if best is None or doubt(prior) < doubt(best):
             best = prior
         if prior.confirmed or window_px >= TELLING_PX[how]:
             break
@@ -199,7 +208,8 @@ def _tested(tiles: Tiles, model: Model, factor: int, stage: str, how: How) -> Pr
     return best
 
 
-def _test(tiles: Tiles, model: Model, level: int, how: How, stage: str) -> tuple[Prior, int]:
+def test(tiles: Tiles, model: Model, level: int, how: How, stage: str) -> tuple[Prior, int]:
+    """A candidate of a search, as tiles on one level improve it, and the side of their windows, pixels of that level."""
     points = tiles.match(model, level, CONFIRMING_POINTS[how], how, rough=True)
     kept = points.subset(points.kept)
     kinds = (Translation,) if stage == "shift" else (Affine, Translation)

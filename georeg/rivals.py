@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from georeg.errors import MatchError
 from georeg.matching.coarse import Rival, strongest_rival
-from georeg.models import Model
+from georeg.models import FloatArray, Model
 from georeg.overlap import Pair, longer_side, nodes
+from georeg.placement import apply_transform
+from georeg.seeds import Seed
 from georeg.tie_points import Status, TiePoints
 from georeg.tiles import Tiles, overview, window
 
@@ -51,8 +54,10 @@ def on_same_pixels(pair: Pair, model: Model) -> bool:
     return bool(np.abs(on - px).max() <= 1)
 
 
-def refuse_other_ground(tiles: Tiles, prior: Model) -> None:
+def refuse_other_ground(tiles: Tiles, prior: Model, seed: Seed | None = None) -> None:
     """Raise where both rasters, so aligned, agree at another shift as well, and the ground does not repeat there.
+
+    With a ``seed``, only as far from where it puts the target as its points may be wrong.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def refuse_other_ground(tiles: Tiles, prior: Model) -> None:
         They do: something is printed in both rasters, or the ground is where that is not.
     """
     for factor in LEVELS:
-        rival = _strongest_rival(tiles, prior, factor)
+        rival = _strongest_rival(tiles, prior, factor, seed)
         if rival is not None and any(rival.share >= share and rival.sigmas >= sigmas for share, sigmas in EVIDENT):
             apart_px = factor * float(np.hypot(*rival.shift_px))
             raise MatchError(
@@ -70,7 +75,7 @@ def refuse_other_ground(tiles: Tiles, prior: Model) -> None:
             )
 
 
-def _strongest_rival(tiles: Tiles, prior: Model, factor: int) -> Rival | None:
+def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None) -> Rival | None:
     level = tiles.pair.level(factor)
     overlap = tiles.pair.overlap_px(prior, level)
     half = int(min(longer_side(overlap), PATCH_PX)) // 2
@@ -80,4 +85,13 @@ def _strongest_rival(tiles: Tiles, prior: Model, factor: int) -> Rival | None:
         grid = window(level, tuple(centre - half), tuple(centre + half))
         ref, tgt = (overview(side, grid, rough=True) for side in tiles.sides(prior))
         patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
-    return strongest_rival(patches, LEVELS[factor]) if patches else None
+    within = None if seed is None else _within_px(seed, prior, level)
+    return strongest_rival(patches, LEVELS[factor], within) if patches else None
+
+
+def _within_px(seed: Seed, prior: Model, level: GeoBox) -> tuple[FloatArray, float]:
+    """The shift in pixels of ``level`` that would put the target where ``seed`` does instead of ``prior``, and how far from it
+    another may be."""
+    at = seed.points.tgt_xy.mean(axis=0, keepdims=True)
+    ref_px, tgt_px = (apply_transform(~level.affine, model(at))[0] for model in (seed.model, prior))
+    return tgt_px - ref_px, seed.reach() / abs(level.affine.determinant) ** 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,8 @@ from georeg.placement import apply_transform
 from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
 from georeg.raster import Reader
 from georeg.rivals import refuse_other_ground, refuse_print
+from georeg.seeded import find_seeded, refuse_astray
+from georeg.seeds import Seed
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles
 
@@ -38,30 +41,35 @@ ENOUGH_POINTS = 20
 STRAIGHT_PX, STRAIGHT_SHARE = 0.01, 0.1
 """Windows are matched again through a model that lays their corners otherwise by more than this, in the median, and by more
 than this share of the deviation of tie points."""
+PRECISE_BEND_PX = 0.2
+"""Windows of half the side are matched on bent ground where they are known better than this."""
 MAX_AGAIN = 4
 """So often at most."""
 LEAST_KEPT = 0.7
 """But not through one through which fewer than this share of the windows match."""
 
 
-def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: Progress) -> TiePoints:
+def find_tie_points(
+    pair: Pair, names: Inputs, options: MatchOptions, progress: Progress, seeds: Sequence[Seed] = ()
+) -> TiePoints:
     """Tie points of a pair at full resolution, the rejected ones too.
 
     The overviews give candidates for where the target lies, tiles decide between them; passes over ever finer levels
-    improve this prior until it no longer moves, and the last pass matches every window through it.
+    improve this prior until it no longer moves, and the last pass matches every window through it. With ``seeds``, these are
+    the only candidates.
 
     Raises
     ------
     InputError, OverlapError
         Options or pixels that cannot be used.
     MatchError
-        Two placements are as good as each other.
+        Two placements are as good as each other, or none of the ``seeds`` is confirmed.
     """
     _check(options)
     with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads) as executor:
         tiles = Tiles(pair, ref, tgt, names, options, executor)
-        found = find_prior(tiles, progress)
-        tiles, prior = replace(tiles, pair=found.pair), found.model
+        found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
+        tiles, prior = replace(tiles, pair=found.pair, reach=found.reach), found.model
         window_px = options.window_px
         levels = _tile_levels(found.level)
         for k, level in enumerate(levels):
@@ -75,7 +83,9 @@ def find_tie_points(pair: Pair, names: Inputs, options: MatchOptions, progress: 
         points, how = dense(tiles, prior, window_px, found, progress)
         placed = improved(points.subset(points.kept), prior, Affine) or prior
         refuse_print(points, tiles.pair, placed)
-        refuse_other_ground(tiles, placed)
+        if found.seed is not None:
+            refuse_astray(found.seed, placed)
+        refuse_other_ground(tiles, placed, found.seed)
         points = replace(
             points,
             log10_tests=found.log10_tests,
@@ -160,20 +170,31 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
         model = _described(points, prior)
         if model is None:
             break
+        window_px = _bent_window(points, model, tiles.options)
         again = tiles.match(
             model,
             points.reduction,
-            tiles.options.max_points,
+            tiles.options.max_points if window_px == points.window_px else 2 * tiles.options.max_points,
             how,
-            window_px=points.window_px,
-            spacing_px=points.step * points.window_px,
+            window_px=window_px,
+            spacing_px=tiles.options.spacing_px,
             progress=progress,
         )
-        if again.kept.sum() < LEAST_KEPT * points.kept.sum():
+        if again.kept.mean() < LEAST_KEPT * points.kept.mean():
             break
         again = replace(again, log10_tests=points.log10_tests, overlap=points.overlap, outline_xy=points.outline_xy)
         points, prior = again, model
     return points
+
+
+def _bent_window(points: TiePoints, model: Model, options: MatchOptions) -> int:
+    """Half the window where the ground is bent and half of it suffices, since smaller ones tell more of it, and nearer to
+    its border."""
+    kept = points.kept
+    sigma_px = math.sqrt(float(np.median(np.trace(points.cov[kept], axis1=1, axis2=2)) / 2)) / points.gsd
+    suffices = points.window_px >= 96 and 2 * sigma_px < PRECISE_BEND_PX
+    bent = model.affine is None and options.window_px is None and options.spacing_px is None
+    return points.window_px // 2 if bent and suffices else points.window_px
 
 
 def _described(points: TiePoints, prior: Model) -> Model | None:

@@ -10,6 +10,7 @@ ROLES = {
     "kept": ("kept", "#1a9641", "circle"),
     "fit": ("used by the fit", "#1a9641", "circle"),
     "check": ("check point, withheld from the fit", "#2b83ba", "diamond"),
+    "pinned": ("pinned by hand, and kept in the fit", "#762a83", "square"),
     "outlier": ("outlier: the fit found it inconsistent with the others", "#d7191c", "cross2"),
 }
 """Legend, colour and marker of what a tie point did."""
@@ -20,9 +21,10 @@ REJECTED = {
     Status.INCONSISTENT: ("rejected: two estimates of it disagree", "#e66101"),
     Status.OUT_OF_RANGE: ("rejected: further away than was searched", "#8c510a"),
     Status.AMBIGUOUS_PEAK: ("rejected: another place fits about as well", "#c51b7d"),
+    Status.DISABLED: ("switched off by hand", "#404040"),
 }
 """Legend and colour of why a tie point was rejected."""
-WHAT = 'CASE WHEN "role" = \'rejected\' THEN "status" ELSE "role" END'
+WHAT = 'CASE WHEN "role" = \'rejected\' OR "status" = \'pinned\' THEN "status" ELSE "role" END'
 """QGIS expression by which points are told apart."""
 
 
@@ -30,7 +32,7 @@ def points_qml(occurring: set[str]) -> str:
     """Style of the tie points, by role and by reason of rejection; the legend lists only what is ``occurring``."""
     looks = {role: (label, colour, shape, 2.2) for role, (label, colour, shape) in ROLES.items()}
     for status in Status:
-        if status != Status.KEPT:
+        if status not in (Status.KEPT, Status.PINNED):
             label, colour = REJECTED.get(status, (f"rejected: {status.name.lower().replace('_', ' ')}", "#404040"))
             looks[status.name.lower()] = (label, colour, "cross2", 1.6)
     shown = {name: look for name, look in looks.items() if name in occurring}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import shapely
@@ -35,6 +37,10 @@ class Status(IntEnum):
     """Found further away than the search reaches."""
     AMBIGUOUS_PEAK = 6
     """Another place fits about as well."""
+    PINNED = 7
+    """Made by hand and to be kept: no search and no fit may reject it."""
+    DISABLED = 8
+    """Switched off by hand."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Inputs:
     """Given by the user; None for the file's own mask."""
     initial: InitialKind = "auto"
     """What the target was placed by before it was matched."""
+    gcp: str | None = None
+    """Path of the points made by hand that said where the target lies; None where the search found it by itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,17 +128,29 @@ class TiePoints:
     @property
     def kept(self) -> NDArray[np.bool_]:
         """(N,) True where the tie point may be used."""
-        return np.asarray(self.status == Status.KEPT)
+        return np.asarray((self.status == Status.KEPT) | self.pinned)
+
+    @property
+    def pinned(self) -> NDArray[np.bool_]:
+        """(N,) True where the tie point must be used: it checks no model, and none may reject it."""
+        return np.asarray(self.status == Status.PINNED)
 
     @property
     def displacement(self) -> FloatArray:
         """(N, 2) reference − target, map units, +x east, +y north."""
         return np.asarray(self.ref_xy - self.tgt_xy)
 
-    @property
-    def redundancy(self) -> float:
-        """How many windows see each pixel: so many times their covariances count what they saw."""
-        return max(1.0, 1 / self.step**2)
+    @cached_property
+    def redundancy(self) -> FloatArray:
+        """(N,) how many windows of kept tie points see each pixel of a window, in the mean: 1 where it overlaps with none.
+
+        So many times what they saw would count, were they taken for independent.
+        """
+        side = self.gsd * self.window_px
+        kept_xy = self.ref_xy[self.kept] / side
+        parts = np.array_split(self.ref_xy / side, max(1, len(self) // 1000))
+        shared = [np.clip(1 - np.abs(xy[:, None] - kept_xy), 0, None).prod(axis=2).sum(axis=1) for xy in parts]
+        return np.asarray(np.maximum(1.0, np.concatenate(shared)))
 
     def everywhere_xy(self) -> FloatArray:
         """(K, 2) places all over the ground that both rasters share, or about the tie points where that is not known."""
@@ -145,6 +165,14 @@ class TiePoints:
     def subset(self, chosen: NDArray[np.bool_]) -> TiePoints:
         """Only the ``chosen`` (N,) tie points."""
         arrays = {name: getattr(self, name)[chosen] for name in ("ref_xy", "tgt_xy", "cov", "score", "status")}
+        return replace(self, **arrays)
+
+    def joined(self, other: TiePoints) -> TiePoints:
+        """These tie points and then those of ``other``, which must be of the same working CRS."""
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in ("ref_xy", "tgt_xy", "cov", "score", "status")
+        }
         return replace(self, **arrays)
 
     def witnesses(self, chosen: NDArray[np.bool_]) -> int:

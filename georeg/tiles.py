@@ -12,7 +12,18 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from georeg.blocks import Block, How, Looks, Measured, blocks_of, halo_px, informative, least_significance, match_block
+from georeg.blocks import (
+    CERTAIN,
+    Block,
+    How,
+    Looks,
+    Measured,
+    blocks_of,
+    halo_px,
+    informative,
+    least_significance,
+    match_block,
+)
 from georeg.execution import Progress, run_ordered, silent
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
@@ -43,6 +54,9 @@ class Tiles:
     names: Inputs
     options: MatchOptions
     executor: Executor
+    reach: float | None = None
+    """Where a person said where the target lies, and only that tells alike ground apart: windows are sought no further than
+    this from where they are expected, map units."""
 
     def match(
         self,
@@ -67,13 +81,16 @@ class Tiles:
         # large windows may reach over the outline by half: else they would leave the corners out
         margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
         centres = nodes(overlap, spacing, margins)
+        reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5)
         measured: list[Measured] = []
         done = 0
-        for block in self._run(level, prior, centres, window_px, min(window_px, int(spacing)) // 4, how, rough):
+        for block in self._run(
+            level, prior, centres, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough
+        ):
             measured.append(block)
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
-        points = self._collect(measured, window_px, abs(level.affine.determinant) ** 0.5)
+        points = self._collect(measured, window_px, reach_px, abs(level.affine.determinant) ** 0.5)
         return replace(points, reduction=factor, step=spacing / window_px)
 
     def sides(self, model: Model) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
@@ -87,6 +104,12 @@ class Tiles:
             (self.tgt, self.pair.target_placement(model), tgt),
         )
 
+    def _reach_px(self, window_px: int, gsd: float) -> int:
+        """How far windows are sought from where they are expected: even, since large ones are compared on every second pixel,
+        and by one of these more than is to be found."""
+        most = max(window_px // 4, 4)
+        return most if self.reach is None else min(most, 2 * math.ceil(self.reach / gsd / 2) + 2)
+
     def max_shift(self) -> float:
         """Largest displacement to accept, map units."""
         limit_m = self.options.max_shift_m
@@ -98,6 +121,7 @@ class Tiles:
         prior: Model,
         centres: NDArray[np.intp],
         window_px: int,
+        reach_px: int,
         wander_px: int,
         how: How,
         rough: bool,
@@ -107,7 +131,7 @@ class Tiles:
         every = max(1, len(centres) // CONTROLS)
         template = Block(
             ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, centres, np.zeros(0, np.intp), window_px,
-            wander_px, rough, how,
+            reach_px, wander_px, rough, how,
         )  # fmt: skip
         tasks = (
             replace(
@@ -120,11 +144,13 @@ class Tiles:
         )
         return run_ordered(match_block, tasks, self.executor)
 
-    def _collect(self, measured: list[Measured], window_px: int, gsd: float) -> TiePoints:
+    def _collect(self, measured: list[Measured], window_px: int, reach_px: int, gsd: float) -> TiePoints:
         matches = concatenated([m.matches for m in measured])
         control = np.concatenate([np.zeros(0), *(m.control_significance for m in measured)])
         n_controls = sum(m.n_controls for m in measured)
         least = least_significance(control, n_controls, self.options.false_match_rate)
+        if self.reach is not None:  # where the ground repeats, so do the controls
+            least = min(least, CERTAIN)
         status = matches.status.copy()
         status[(status == Status.KEPT) & ~(matches.significance >= least)] = Status.WEAK_PEAK
         cov_px = trusted_covariance(replace(matches, status=status))
@@ -145,7 +171,7 @@ class Tiles:
             crs=self.pair.crs.to_wkt(),
             gsd=gsd,
             window_px=window_px,
-            search_px=window_px / 4,
+            search_px=float(reach_px),
             chance=(float((control >= least).sum()) + 1) / (n_controls + 1),
         )
 

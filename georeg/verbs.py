@@ -39,10 +39,10 @@ HOW = {
 
 
 def align(arguments: argparse.Namespace) -> None:
-    rasters = (arguments.reference, arguments.target)
-    _check_output(arguments, rasters)
+    read = list(filter(None, (arguments.reference, arguments.target, arguments.gcp)))
+    _check_output(arguments, read)
     check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
-    taken = [*rasters, arguments.output]
+    taken = [*read, arguments.output]
     for path in filter(None, (arguments.picture, arguments.uncertainty)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)
@@ -63,7 +63,7 @@ def align(arguments: argparse.Namespace) -> None:
 
 
 def match(arguments: argparse.Namespace) -> None:
-    _check_output(arguments, (arguments.reference, arguments.target))
+    _check_output(arguments, filter(None, (arguments.reference, arguments.target, arguments.gcp)))
     with _progress(arguments) as progress:
         points = georeg.match(
             arguments.reference,
@@ -125,7 +125,7 @@ def export(arguments: argparse.Namespace) -> None:
 def assess(arguments: argparse.Namespace) -> None:
     limits = _chosen(arguments, LimitOptions)
     if arguments.output:
-        _check_output(arguments, arguments.inputs)
+        _check_output(arguments, filter(None, (*arguments.inputs, arguments.gcp)))
     if len(arguments.inputs) == 1:
         _refuse_changed(arguments, InputOptions, MatchOptions, FitOptions)
         alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)

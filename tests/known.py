@@ -81,7 +81,7 @@ def tie_points(target: str, truth: Callable[[Array], Array] = affine_truth, n: i
     tgt_xy = at(NORTH_UP, spread_px(n))
     rng = np.random.default_rng(1)
     root = rng.normal(size=(n, 2, 2))
-    reasons = np.array([s for s in Status if s != Status.KEPT])
+    reasons = np.array([s for s in Status if s not in (Status.KEPT, Status.PINNED)])
     rejected = np.arange(n) % 7 == 0
     values = {
         "ref_xy": truth(tgt_xy), "tgt_xy": tgt_xy, "cov": root @ root.swapaxes(1, 2), "score": rng.random(n),

@@ -208,7 +208,7 @@ def test_our_points_come_back_as_they_were(tmp_path: Path) -> None:
     assert np.abs(back.ref_xy - fitted.points.ref_xy).max() == 0
     assert np.abs(back.tgt_xy - fitted.points.tgt_xy).max() < 1e-8
     assert back.kept.sum() == (fitted.points.kept.sum() - 2)  # the outliers are switched off
-    assert set(back.status.tolist()) == {Status.KEPT, Status.INCONSISTENT}
+    assert set(back.status.tolist()) == {Status.KEPT, Status.DISABLED}
 
 
 def test_a_file_of_points_for_a_plain_scan_has_columns_and_minus_rows(tmp_path: Path) -> None:

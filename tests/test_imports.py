@@ -17,10 +17,10 @@ ORDER = [
     "models.ladder", "initial", "raster", "placement", "warp", "overlap", "sanity", "matching.fields",
     "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
-    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "geotiff", "blocks",
-    "tiles", "rivals", "prior", "search", "uncertainty", "wkb", "arrow", "layers", "vectors", "apply", "align",
-    "report.checkerboard", "by_hand", "table", "gcps", "corrections", "vrt", "styles", "geopackage", "export",
-    "verbs", "cli",
+    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "table", "gcps",
+    "geotiff", "blocks", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
+    "wkb", "arrow", "layers", "vectors", "apply", "align", "report.checkerboard", "by_hand", "corrections", "vrt", "styles",
+    "geopackage", "export", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

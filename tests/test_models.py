@@ -567,6 +567,18 @@ def test_identity_moves_nothing_and_is_certain() -> None:
 
 
 @every_model
+def test_a_model_made_less_certain_moves_nothing_else(model: type[Model]) -> None:
+    """By the same on both axes wherever it is; of a homography, where it does not foreshorten: at its centre."""
+    one = some(model)
+    vague = one.less_certain(9.0).less_certain(7.0)
+    at = np.array([ORIGIN_XY]) if model is Homography else spread_xy()
+    more = vague.covariance_at(at) - one.covariance_at(at)
+    np.testing.assert_allclose(more, np.tile(16 * np.eye(2), (len(at), 1, 1)), rtol=0, atol=1e-9 * one.scale**2)
+    assert np.array_equal(vague(at), one(at))
+    assert from_dict(vague.to_dict()) == vague != one
+
+
+@every_model
 def test_refit_to_the_same_points_is_the_fit(model: type[Model]) -> None:
     tgt_xy, precision = spread_xy(), precisions(60, 3)
     ref_xy = some(model)(tgt_xy) + np.random.default_rng(2).normal(0, 3, tgt_xy.shape)
@@ -628,6 +640,8 @@ WRONG["local"] += [
     {"cell": float("inf")},
     {"smoothing": 0.0},
     {"smoothing": float("nan")},
+    {"left_out": float("nan")},
+    {"left_out": "much"},
     {"coefficients": [[[0.0, 0.0]] * 5] * 3},
     {"coefficients": [[[0.0]] * 5] * 5},
     {"coefficients": [[0.0, 0.0]] * 5},

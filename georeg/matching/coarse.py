@@ -66,7 +66,9 @@ class Rival:
     """Its height in standard deviations of chance, roughly."""
 
 
-def strongest_rival(patches: Sequence[tuple[Side, Side]], apart_px: int) -> Rival | None:
+def strongest_rival(
+    patches: Sequence[tuple[Side, Side]], apart_px: int, within: tuple[FloatArray, float] | None = None
+) -> Rival | None:
     """The shift that, besides none, most agrees with pairs of aligned patches; None where they tell nothing.
 
     Ground that repeats agrees with itself when shifted: that much of the correlation at no shift is taken away first.
@@ -78,6 +80,8 @@ def strongest_rival(patches: Sequence[tuple[Side, Side]], apart_px: int) -> Riva
         Reference and target on one grid, each an image (bands, height, width) and its valid mask; all of one shape.
     apart_px
         A rival is further away than this.
+    within
+        And its shift (column, row) no further from the first of these than the second; None for anywhere.
     """
     cross = np.zeros(1)
     for (ref, ref_valid), (tgt, tgt_valid) in patches:
@@ -93,6 +97,9 @@ def strongest_rival(patches: Sequence[tuple[Side, Side]], apart_px: int) -> Riva
     sigma = 1.4826 * float(np.median(np.abs(rest[cross[2] > 0])))
     rest[near] = 0
     rest[correlation < ndimage.maximum_filter(correlation, 5, mode="wrap")] = 0  # the slope of the best is no peak
+    if within is not None:
+        row, col = (fft.fftfreq(n, 1 / n) for n in rest.shape)
+        rest[np.hypot(col - within[0][0], row[:, None] - within[0][1]) > within[1]] = 0
     shape = patches[0][0][1].shape
     shifts, heights = _peaks(rest, shape, 1)
     if not len(shifts) or not sigma > 0 or not best > 0:

@@ -25,6 +25,9 @@ CELLS, MAX_CELLS = 8, 12
 """Along the longer side of the tie points no more than the first, and no more than the second however many there are."""
 MANY_PER_CELL = 8
 """There are more than the first where each holds as many tie points as this."""
+BEYOND = 0.1
+"""Beyond the cells the field may bend on, as it does within: the variance of that grows with the third power of the distance
+(which is that of an integrated random walk) by this factor, found by random fields of 0.4 to 1.2 of half a side."""
 _ROUNDS = 30
 _SMOOTHINGS = (1e-8, 1e6)
 """Bounds of the smoothing, where data and penalty weigh alike at 1."""
@@ -199,7 +202,13 @@ class Local(Model):
             )
             for i, j in _PAIRS
         )
-        return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2) + self.left_out * np.eye(2)
+        added = self.left_out + BEYOND / self.smoothing * self._beyond(uv) ** 3
+        return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2) + added[:, None, None] * np.eye(2)
+
+    def _beyond(self, uv: FloatArray) -> FloatArray:
+        """(N,) distance from the nearest cell, in cells."""
+        at = (uv - self.low) / self.cell
+        return np.asarray(np.hypot(*(at - np.clip(at, 0, np.array(self.coefficients.shape[:2]) - 3)).T))
 
     def less_certain(self, variance: float) -> Self:
         """See `Model.less_certain`."""
