@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from georeg.models import Affine, FloatArray, Model, principal_axes
+from georeg.models import Affine, FloatArray, Local, Model, principal_axes
 
 MAX_SIGMA_PX = 2.0
-"""A bent model that is less certain than this anywhere on the ground shared is not to be used there, working pixels."""
+"""A polynomial that is less certain than this anywhere on the ground shared is not to be used there, working pixels. A local
+field, which goes on straight and says how uncertain that is, may be."""
+WARN_SIGMA_PX = 0.5
+"""Beyond this it is said of any model."""
 MAX_BEND_RATIO = 3.0
 """Where there are no tie points a model may depart from its affine part by this many times what it does among them."""
 HARMLESS_BEND_PX = 0.5
@@ -32,8 +35,8 @@ def flaw(model: Model, tgt_xy: FloatArray, everywhere_xy: FloatArray, gsd: float
     with np.errstate(invalid="ignore"):
         if not (np.linalg.det(model.jacobian(all_xy)) > 0).all():
             return "folds the ground over, mirrors it or has no place for it"
-    sigma_px = float(np.sqrt(principal_axes(model.covariance_at(everywhere_xy))[0][:, 0].max())) / gsd
-    if sigma_px > MAX_SIGMA_PX:
+    sigma_px = largest_sigma_px(model, everywhere_xy, gsd)
+    if sigma_px > MAX_SIGMA_PX and not isinstance(model, Local):
         return (
             f"is uncertain by {sigma_px:.2g} px where there are no tie points, at most {MAX_SIGMA_PX:g} px is accepted"
         )
@@ -44,6 +47,13 @@ def flaw(model: Model, tgt_xy: FloatArray, everywhere_xy: FloatArray, gsd: float
             "among them"
         )
     return None
+
+
+def largest_sigma_px(model: Model, everywhere_xy: FloatArray, gsd: float) -> float:
+    """Largest standard deviation of the corrected position at (K, 2) places, in its worst direction, working pixels."""
+    if not len(everywhere_xy):
+        return 0.0
+    return float(np.sqrt(principal_axes(model.covariance_at(everywhere_xy))[0][:, 0].max())) / gsd
 
 
 def _bend_px(model: Model, tgt_xy: FloatArray, at_xy: FloatArray, gsd: float) -> float:

@@ -28,7 +28,7 @@ from georeg.choice import (
     withheld_xy,
 )
 from georeg.errors import FitError, InputError
-from georeg.extrapolation import flaw
+from georeg.extrapolation import WARN_SIGMA_PX, flaw, largest_sigma_px
 from georeg.mixture import (
     Robust,
     axes_px,
@@ -39,6 +39,7 @@ from georeg.mixture import (
     least_points,
     precision_px,
     refuse_contradicting,
+    robust_fit,
     telling,
 )
 from georeg.models import LADDER, FloatArray, Model, Translation, principal_axes
@@ -132,16 +133,16 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
     block, precise = blocks(points), known(points)
     few = precise.sum() * told_by_each(points) < FEW_POINTS
     check = precise & (block % N_BLOCK_CLASSES == withheld_class(block[precise])) & (not few)
-    offered = points.kept & ~check
+    offered = points.kept & ~points.pinned & ~check
     used = points.subset(offered)
     trials = _trials(used, block[offered], _enough_for(kinds, used, options.model), options.seed)
     best, neglected, flaws = _sound(trials, used, block[offered])
-    model, inlier = best.found.model.less_certain(neglected**2 / 2), best.found.inlier
-    second = _second_group(used.subset(~used.pinned), best.found, options.seed)
-    refuse_contradicting(used.subset(used.pinned), model)
+    second = _second_group(used, best.found, options.seed)
+    found, offered = _pinned_too(points, offered, best, options.seed), offered | points.pinned
+    model = found.model.less_certain(neglected**2 / 2)
     role = np.full(len(points), Role.REJECTED, np.uint8)
     role[check] = Role.CHECK
-    role[offered] = np.where(inlier, Role.FIT, Role.OUTLIER)
+    role[offered] = np.where(found.inlier, Role.FIT, Role.OUTLIER)
     held_xy = np.full(points.ref_xy.shape, np.nan)
     held_xy[check] = (points.ref_xy - model(points.tgt_xy))[check]
     if few:
@@ -149,16 +150,17 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
         residual_xy = withheld_xy(points.subset(told), block[told], best.kind, options.seed)
         held_xy[precise] = np.minimum(residual_xy[precise[told]], _NOWHERE_PX * points.gsd)
     candidates = _candidates(trials, flaws, used, points.subset(check))
-    return Fit(
-        points,
-        model,
-        role,
-        best.found.sigma_px,
-        candidates,
-        held_xy,
-        second,
-        _warnings(flaws, best, second, points.gsd),
-    )
+    sigma_px = largest_sigma_px(model, points.everywhere_xy(), points.gsd)
+    warnings = _warnings(flaws, best, second, points.gsd, sigma_px)
+    return Fit(points, model, role, found.sigma_px, candidates, held_xy, second, warnings)
+
+
+def _pinned_too(points: TiePoints, offered: NDArray[np.bool_], best: Trial, seed: int) -> Robust:
+    """The model that was chosen by the ``offered`` tie points, fitted to the pinned ones too, which must not contradict it."""
+    if not points.pinned.any():
+        return best.found
+    refuse_contradicting(points.subset(points.pinned), best.found)
+    return robust_fit(points.subset(offered | points.pinned), best.kind, seed)
 
 
 def _kinds(options: FitOptions) -> list[type[Model]]:
@@ -171,7 +173,7 @@ def _kinds(options: FitOptions) -> list[type[Model]]:
 
 def _enough_for(kinds: Sequence[type[Model]], used: TiePoints, asked: str) -> list[type[Model]]:
     """The kinds for which there are tie points enough."""
-    n = int((~used.pinned).sum() * math.sqrt(told_by_each(used)))
+    n = int(len(used) * math.sqrt(told_by_each(used)))
     enough = [kind for kind in kinds if n >= least_points(kind)]
     if not enough:
         raise FitError(
@@ -185,7 +187,7 @@ def _enough_for(kinds: Sequence[type[Model]], used: TiePoints, asked: str) -> li
 def _trials(used: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model]], seed: int) -> list[Trial]:
     """Windows that overlap by more than half err together: models that would need them all are tried only if no simpler
     one describes them, as where the target is turned."""
-    n = (~used.pinned).sum() * told_by_each(used)
+    n = len(used) * told_by_each(used)
     simpler = [kind for kind in kinds if n >= least_points(kind)]
     if 0 < len(simpler) < len(kinds):
         with suppress(FitError):
@@ -246,11 +248,18 @@ def _rmse_px(error2: FloatArray, typical: float, points: TiePoints) -> float:
     return rmse_px(truncated(error2, typical, told), told)
 
 
-def _warnings(flaws: dict[str, str], best: Trial, second: SecondGroup | None, gsd: float) -> tuple[str, ...]:
+def _warnings(
+    flaws: dict[str, str], best: Trial, second: SecondGroup | None, gsd: float, sigma_px: float
+) -> tuple[str, ...]:
     said = [
         f"the {kind} model describes the tie points better, but {fault}: the {best.kind.kind} model is taken instead"
         for kind, fault in flaws.items()
     ]
+    if sigma_px > WARN_SIGMA_PX:
+        said.append(
+            f"the {best.kind.kind} model is uncertain by up to {sigma_px:.2g} px where there are no tie points; --uncertainty "
+            "writes where"
+        )
     if second is not None:
         x_px, y_px = (along / gsd for along in second.displacement)
         said.append(

@@ -84,22 +84,23 @@ def robust_fit(points: TiePoints, model: type[Model], seed: int) -> Robust:
     return likeliest
 
 
-def refuse_contradicting(pinned: TiePoints, model: Model) -> None:
-    """Raise where a model that was fitted to pinned points too does not go through them, as exact as they and it are.
+def refuse_contradicting(pinned: TiePoints, found: Robust) -> None:
+    """Raise where pinned points are not where the model of the others has them, as exact as they and it are.
 
     Raises
     ------
     FitError
         With how many, and by how much.
     """
-    residual_xy = pinned.ref_xy - model(pinned.tgt_xy)
-    precision = np.linalg.inv(pinned.cov + model.covariance_at(pinned.tgt_xy))
+    residual_xy = pinned.ref_xy - found.model(pinned.tgt_xy)
+    scatter = (found.sigma_px * pinned.gsd) ** 2 * np.eye(2)
+    precision = np.linalg.inv(pinned.cov + found.model.covariance_at(pinned.tgt_xy) + scatter)
     wrong = np.einsum("ni,nij,nj->n", residual_xy, precision, residual_xy) > PIN_SIGMAS**2
     if wrong.any():
         apart_px = float(np.hypot(*residual_xy[wrong].T).max()) / pinned.gsd
         raise FitError(
-            f"refused: {int(wrong.sum())} of {len(pinned)} pinned points contradict the {model.kind} model of all tie points "
-            f"by up to {apart_px:.2g} px; correct them, raise --gcp-sigma-px, choose a richer --model, or leave out --pin"
+            f"refused: {int(wrong.sum())} of {len(pinned)} pinned points contradict the {found.model.kind} model of the tie "
+            f"points by up to {apart_px:.2g} px; correct them, raise --gcp-sigma-px, choose a richer --model, or leave out --pin"
         )
 
 

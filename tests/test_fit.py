@@ -234,10 +234,10 @@ def test_points_that_overlap_count_as_fewer():
     """Where windows overlap by three quarters, 64 tie points are few; and windows of one place are one witness."""
     assert np.isfinite(fit(replace(tie_points(shift, n=64), step=0.25)).withheld_xy).all()
     few = fit(tie_points(shift, n=36))
-    narrow, wide = (replace(few.points, window_px=side) for side in (few.points.window_px, 8 * few.points.window_px))
+    narrow, wide = (replace(few.points, window_px=side) for side in (few.points.window_px, 64 * few.points.window_px))
     assert wide.witnesses(wide.kept) < narrow.witnesses(narrow.kept) == narrow.kept.sum()
     with pytest.raises(VerificationError, match="ground of their own"):
-        verify(replace(few, points=replace(few.points, window_px=1000 * few.points.window_px)))
+        verify(replace(few, points=replace(few.points, window_px=8000 * few.points.window_px)))
 
 
 def test_a_search_of_many_placements_must_prove_more():

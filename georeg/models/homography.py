@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -37,12 +36,9 @@ class Homography(Model):
 
     @classmethod
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
-        """Weighted least squares by Gauss and Newton, in steps that never do worse; see `Model.fit`."""
+        """Weighted least squares by Gauss and Newton from the affine map, in steps that never do worse; see `Model.fit`."""
         given = problem(cls, tgt_xy, ref_xy, weights)
-        starts = [cls._affine(given)]
-        with suppress(FitError):  # of points whose horizon runs through their centre
-            starts.append(cls._linear(given))
-        model = min(starts, key=lambda start: start._misfit(given))
+        model = cls._affine(given)
         for _ in range(_ROUNDS):
             rest = given.displacement - model._displacement(given.uv)
             step, covariance = solve(model._rows(given.uv), rest, given, cls)
@@ -66,14 +62,6 @@ class Homography(Model):
         matrix = np.eye(3)
         matrix[:2] += terms[[1, 2, 0]].T
         return cls(given.origin_xy, given.scale, matrix, np.zeros((8, 8)))
-
-    @classmethod
-    def _linear(cls, given: Problem) -> Self:
-        """The least squares of residuals times depth: no iteration, and exact where there is no noise."""
-        none = cls(given.origin_xy, given.scale, np.eye(3), np.zeros((8, 8)))
-        rows = none._rows(given.uv)
-        rows[:, :, 6:] -= given.displacement[:, :, None] * given.uv[:, None, :]
-        return replace(none, matrix=np.eye(3) + _square(solve(rows, given.displacement, given, cls)[0]))
 
     def _misfit(self, given: Problem) -> float:
         """Sum of the squared residuals, weighted; infinite where a point lies beyond the horizon."""
