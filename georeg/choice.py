@@ -38,11 +38,11 @@ class Candidate:
     freedom: float
     """Unknowns of both axes together that the tie points decided."""
     cv_rmse_px: float | None
-    """RMSEr on points withheld in turn, large residuals truncated, working pixels; None where there was no choice."""
+    """RMSEr on points withheld in turn, of those consistent with the model taken, working pixels; None without a choice."""
     aicc: float | None = None
     """Akaike's criterion, corrected for few points, less that of the best candidate: for comparison, it decides nothing."""
     check_rmse_px: float | None = None
-    """RMSEr on the check points, large residuals truncated, working pixels; None where none are withheld for good."""
+    """RMSEr on the check points that are consistent with the model taken, working pixels; None where none are withheld."""
     flaw: str | None = None
     """Why it was not to be taken, whatever its errors."""
 
@@ -217,7 +217,8 @@ def withheld_xy(points: TiePoints, block: NDArray[np.intp], kind: type[Model], s
 def blocks(points: TiePoints) -> NDArray[np.intp]:
     """Number of the spatial block of each tie point; block % N_BLOCK_CLASSES spreads evenly, like knights on a board."""
     xy = points.ref_xy
-    kept = xy[points.kept] if points.kept.any() else xy
+    used = points.kept & ~points.pinned
+    kept = xy[used] if used.any() else xy
     if not len(kept):
         return np.zeros(0, np.intp)
     low, extent = kept.min(axis=0), np.ptp(kept, axis=0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from georeg.choice import (
+    CAP,
     N_BLOCK_CLASSES,
     Candidate,
     Trial,
@@ -22,7 +23,6 @@ from georeg.choice import (
     told_by,
     told_by_each,
     tried,
-    truncated,
     typical_px,
     withheld_class,
     withheld_xy,
@@ -149,7 +149,7 @@ def _fit(points: TiePoints, kinds: list[type[Model]], options: FitOptions) -> Fi
         told = precise | points.pinned
         residual_xy = withheld_xy(points.subset(told), block[told], best.kind, options.seed)
         held_xy[precise] = np.minimum(residual_xy[precise[told]], _NOWHERE_PX * points.gsd)
-    candidates = _candidates(trials, flaws, used, points.subset(check))
+    candidates = _candidates(trials, best, flaws, used, points.subset(check))
     sigma_px = largest_sigma_px(model, points.everywhere_xy(), points.gsd)
     warnings = _warnings(flaws, best, second, points.gsd, sigma_px)
     return Fit(points, model, role, found.sigma_px, candidates, held_xy, second, warnings)
@@ -220,32 +220,30 @@ def _sound(trials: list[Trial], used: TiePoints, block: NDArray[np.intp]) -> tup
     )
 
 
-def _candidates(trials: list[Trial], flaws: dict[str, str], used: TiePoints, check: TiePoints) -> tuple[Candidate, ...]:
-    """The table of all models considered."""
+def _candidates(
+    trials: list[Trial], best: Trial, flaws: dict[str, str], used: TiePoints, check: TiePoints
+) -> tuple[Candidate, ...]:
+    """The table of all models considered, on the tie points that are consistent with the one taken."""
     if len(trials) == 1:
         return (Candidate(trials[0].kind.kind, trials[0].found.model.freedom, None),)
-    best_aicc, typical = min(trial.aicc for trial in trials), typical_px(trials)
-    checked: list[float | None] = [None] * len(trials)
+    least_aicc = min(trial.aicc for trial in trials)
+    told = told_by(used) * best.found.inlier
+    axes, consistent = axes_px(check)[1], np.zeros(len(check))
     if len(check):
-        axes = axes_px(check)[1]
-        error2 = (error2_px(check, trial.found.model, axes).sum(axis=1) for trial in trials)
-        checked = [_rmse_px(each, typical, check) for each in error2]
+        consistent = error2_px(check, best.found.model, axes).sum(axis=1) <= (CAP * typical_px(trials)) ** 2
     return tuple(
         Candidate(
             kind=trial.kind.kind,
             freedom=trial.found.model.freedom,
-            cv_rmse_px=_rmse_px(trial.error2, typical, used) if np.isfinite(trial.error2).all() else None,
-            aicc=trial.aicc - best_aicc if math.isfinite(trial.aicc) else None,
-            check_rmse_px=at_check,
+            cv_rmse_px=rmse_px(trial.error2 * told, told) if np.isfinite(trial.error2).all() else None,
+            aicc=trial.aicc - least_aicc if math.isfinite(trial.aicc) else None,
+            check_rmse_px=rmse_px(error2_px(check, trial.found.model, axes).sum(axis=1) * consistent, consistent)
+            if consistent.any()
+            else None,
             flaw=flaws.get(trial.kind.kind),
         )
-        for trial, at_check in zip(trials, checked, strict=True)
+        for trial in trials
     )
-
-
-def _rmse_px(error2: FloatArray, typical: float, points: TiePoints) -> float:
-    told = told_by(points)
-    return rmse_px(truncated(error2, typical, told), told)
 
 
 def _warnings(

@@ -185,7 +185,7 @@ def _tie_points(clicked: _Clicked, ref_xy: FloatArray, placed: Placement, inputs
         raise InputError(
             f"some points cannot be expressed in {crs.name}; check the CRS of the points and of {target.name}"
         )
-    gsd = _gsd(placed, ref_xy, tgt_xy)
+    gsd = _gsd(placed, ref_xy[clicked.enabled], tgt_xy[clicked.enabled])
     return TiePoints(
         ref_xy=ref_xy,
         tgt_xy=tgt_xy,

@@ -13,7 +13,7 @@ from test_local import tie_points
 
 from georeg.choice import blocks, chosen, tried
 from georeg.errors import FitError
-from georeg.extrapolation import HARMLESS_BEND_PX, MAX_BEND_RATIO, MAX_SIGMA_PX, flaw
+from georeg.extrapolation import HARMLESS_BEND_PX, MAX_BEND_RATIO, MAX_SIGMA_PX, WARN_SIGMA_PX, flaw, largest_sigma_px
 from georeg.fit import Role, fit
 from georeg.models import LADDER, Affine, Homography, Local, Polynomial2, Polynomial3
 from georeg.options import FitOptions
@@ -41,12 +41,13 @@ def lattice(reach=1.0):
 @pytest.mark.parametrize("kind", ["polynomial2", "polynomial3"])
 def test_a_model_that_is_open_where_there_are_no_points_is_refused(kind):
     """With the deviation that fits to other noise have in the farthest corner."""
+    reach = 1.5
     with pytest.raises(FitError, match=f"refused: the {kind} model.*choose a simpler --model") as refused:
-        fit(in_one_quadrant(shift, n=400, noise_px=0.3), FitOptions(model=kind))
+        fit(in_one_quadrant(shift, reach, n=400, noise_px=0.3), FitOptions(model=kind))
     said = re.search(r"uncertain by ([\d.]+) px where there are no tie points, at most ([\d.]+) px", str(refused.value))
     assert said is not None
     assert float(said[2]) == MAX_SIGMA_PX < float(said[1])
-    corner_xy, there = CENTRE + HALF_M * CORNERS_UV[[2]], []
+    corner_xy, there = CENTRE + HALF_M * reach * CORNERS_UV[[2]], []
     for seed in range(60):
         points = in_one_quadrant(shift, n=400, noise_px=0.3, seed=seed)
         there.append(LADDER[kind].fit(points.tgt_xy, points.ref_xy).displacement(corner_xy)[0] / GSD)
@@ -116,9 +117,14 @@ def test_where_the_ground_is_not_known_it_is_that_of_the_points():
 
 
 @pytest.mark.parametrize("kind", ["translation", "similarity", "affine"])
-def test_an_affine_map_is_taken_anywhere(kind):
+def test_an_affine_map_is_taken_anywhere_and_says_how_uncertain_it_is(kind):
     points = in_one_quadrant(shift, n=400, noise_px=0.3, reach=50.0)
-    assert fit(points, FitOptions(model=kind)).warnings == ()
+    fitted = fit(points, FitOptions(model=kind))
+    corners_px = fitted.model.covariance_at(points.outline_xy) / GSD**2
+    sigma_px = np.sqrt(np.linalg.eigvalsh(corners_px).max())
+    assert (sigma_px > WARN_SIGMA_PX) == (kind != "translation")
+    said = [f"the {kind} model is uncertain by up to {sigma_px:.2g} px where there are no tie points"]
+    assert [warning.split(";")[0] for warning in fitted.warnings] == (said if kind != "translation" else [])
 
 
 @pytest.mark.parametrize("kind", ["auto", "local"])
@@ -129,7 +135,7 @@ def test_a_field_goes_on_as_the_affine_map_that_it_has_seen(kind):
 
 
 def test_a_field_that_has_seen_a_bend_is_not_continued():
-    with pytest.raises(FitError, match=r"the local model.*uncertain by \d+ px"):
+    with pytest.raises(FitError, match=r"refused: the local model.*\d px where there are no tie points"):
         fit(in_one_quadrant(bent, n=400), FitOptions(model="local"))
 
 
@@ -183,7 +189,7 @@ def test_a_bend_must_have_been_seen_or_be_harmless(size_px):
     assert flaw(model, everywhere_xy, everywhere_xy, GSD) is None
 
 
-@pytest.mark.parametrize("sigma_px", [0.9, 1.1])
+@pytest.mark.parametrize("sigma_px", [0.9 * MAX_SIGMA_PX, 1.1 * MAX_SIGMA_PX])
 def test_an_uncertain_model_is_seen_in_its_worst_direction_and_place(sigma_px):
     """Of a bend that is known along the diagonal to so much at the border, and to a quarter of that halfway."""
     model = bowl(Polynomial2, 0.0)
@@ -193,7 +199,7 @@ def test_an_uncertain_model_is_seen_in_its_worst_direction_and_place(sigma_px):
     vague = replace(model, covariance=covariance)
     said = flaw(vague, lattice(), lattice(), GSD)
     assert (said is None) == (sigma_px < MAX_SIGMA_PX)
-    assert said is None or f"uncertain by {sigma_px:g} px" in said
+    assert said is None or f"uncertain by {sigma_px:.2g} px" in said
     assert flaw(vague, lattice(), lattice(0.5), GSD) is None
 
 
@@ -203,8 +209,19 @@ def test_nothing_is_wrong_with_an_affine_map_or_where_there_is_no_ground():
     assert flaw(bowl(Polynomial2, 4.0), lattice(), np.zeros((0, 2)), GSD) is None
 
 
-def test_a_local_field_is_judged_like_any_other():
+def test_a_local_field_may_be_uncertain_but_not_run_away():
     points = tie_points(bent, n=100)
     fitted = Local.fit(points.tgt_xy, points.ref_xy, np.linalg.inv(points.cov))
+    vague = fitted.less_certain((2 * MAX_SIGMA_PX * GSD) ** 2)
     assert flaw(fitted, points.tgt_xy, lattice(), GSD) is None
-    assert "uncertain" in str(flaw(fitted, points.tgt_xy, lattice(4.0), GSD))
+    assert flaw(vague, points.tgt_xy, lattice(), GSD) is None
+    assert largest_sigma_px(vague, lattice(), GSD) > 2 * MAX_SIGMA_PX
+    assert "bends" in str(flaw(fitted, points.tgt_xy, lattice(4.0), GSD))
+
+
+def test_the_largest_deviation_is_that_of_the_worst_place_and_direction():
+    points = in_one_quadrant(shift, n=100)
+    fitted = Affine.fit(points.tgt_xy, points.ref_xy, np.linalg.inv(points.cov * [[4, 1.5], [1.5, 1]]))
+    largest = max(np.linalg.eigvalsh(one).max() for one in fitted.covariance_at(lattice()))
+    assert largest_sigma_px(fitted, lattice(), GSD) == pytest.approx(np.sqrt(largest) / GSD)
+    assert largest_sigma_px(fitted, np.zeros((0, 2)), GSD) == 0

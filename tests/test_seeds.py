@@ -169,12 +169,15 @@ def test_where_ground_repeats_the_points_decide(
     assert np.abs(found.reference_px(px) - move(np.linalg.inv(here) @ there, px)).max() < 0.1
 
 
-def test_points_too_inaccurate_to_tell_periods_apart_are_refused(repeating: tuple[Path, Path], tmp_path: Path) -> None:
-    declared = said(plantation(0))
-    there = plantation(1)
-    path = made(tmp_path / "c.points", there, 1, here=plantation(0), transform=declared, source=declared)
-    with pytest.raises(GeoregError):
-        georeg.align(*repeating, inputs=InputOptions(gcp=path, gcp_sigma_px=8.0))
+def test_a_point_between_two_periods_is_refused(repeating: tuple[Path, Path], tmp_path: Path) -> None:
+    declared, here, half = (
+        said(plantation(0)),
+        plantation(0),
+        (0.5 * PERIOD_PX * np.cos(TURN), 0.5 * PERIOD_PX * np.sin(TURN)),
+    )
+    path = made(tmp_path / "c.points", plantation(1), 1, here=here, transform=declared, source=declared, off_px=half)
+    with pytest.raises(MatchError, match="refused: "):
+        georeg.align(*repeating, inputs=InputOptions(gcp=path))
 
 
 # --- pins -----------------------------------------------------------------------------------------------------------
@@ -289,7 +292,7 @@ def test_points_that_cannot_be_used_are_refused_with_the_reason(pair: tuple[Path
             georeg.match(*pair, inputs=options)
 
 
-def test_seeds_know_the_size_of_the_ground_in_metres(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_the_deviation_of_pins_is_in_pixels_of_the_target(pair: tuple[Path, Path], tmp_path: Path) -> None:
     path = made(tmp_path / "clicks.points", TURNED, 3)
     points = georeg.match(*pair, inputs=InputOptions(gcp=path, pin=True, gcp_sigma_px=0.5))
     assert points.pinned.sum() == 3
