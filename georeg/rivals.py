@@ -16,8 +16,9 @@ from georeg.seeds import Seed
 from georeg.tie_points import Status, TiePoints
 from georeg.tiles import Tiles, overview, window
 
-EVIDENT = ((0.35, 14.0), (0.2, 18.0))
-"""A second shift is a rival if it has this share of the correlation at none, and so many standard deviations of chance."""
+EVIDENT = ((0.35, 14.0, 0.0), (0.2, 18.0, 0.1))
+"""A second shift is a rival if it has this share of the correlation at none, so many standard deviations of chance, and in
+each patch the share of the third: else some ground has moved, which tie points find out."""
 PATCH_PX = 384
 """Side of the patches at full resolution in which a rival is sought, up to half as far away."""
 PATCHES = 2
@@ -66,13 +67,18 @@ def refuse_other_ground(tiles: Tiles, prior: Model, seed: Seed | None = None) ->
     """
     for factor in LEVELS:
         rival = _strongest_rival(tiles, prior, factor, seed)
-        if rival is not None and any(rival.share >= share and rival.sigmas >= sigmas for share, sigmas in EVIDENT):
+        if rival is not None and any(np.all(_seen(rival) >= np.array(needed)) for needed in EVIDENT):
             apart_px = factor * float(np.hypot(*rival.shift_px))
             raise MatchError(
                 f"refused as ambiguous: {tiles.pair.reference.name} and {tiles.pair.target.name} agree at another place too, "
                 f"{apart_px:.0f} px away and {rival.share:.0%} as well; if something is printed in both, such as clouds, a "
                 "watermark or a pattern of the sensor, set it to nodata, or try other bands"
             )
+
+
+def _seen(rival: Rival) -> FloatArray:
+    """As `EVIDENT` asks for."""
+    return np.array([rival.share, rival.sigmas, rival.least_share])
 
 
 def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None) -> Rival | None:

@@ -64,6 +64,8 @@ class Rival:
     """Of the correlation at no shift."""
     sigmas: float
     """Its height in standard deviations of chance, roughly."""
+    least_share: float
+    """The share in the patch that shows it least: a thing that moved is in one of them, what is printed in all."""
 
 
 def strongest_rival(
@@ -83,11 +85,12 @@ def strongest_rival(
     within
         And its shift (column, row) no further from the first of these than the second; None for anywhere.
     """
-    cross = np.zeros(1)
+    each = []
     for (ref, ref_valid), (tgt, tgt_valid) in patches:
         one, other = (_orientation(ref, ref_valid), ref_valid), (_orientation(tgt, tgt_valid), tgt_valid)
         (c, seen), (a, _) = _correlation(one, other), _correlation(one, one)
-        cross = cross + np.stack([c * seen, a * seen, seen])
+        each.append(np.stack([c * seen, a * seen, seen]))
+    cross = np.sum(each, axis=0) if each else np.zeros(1)
     if cross.ndim < 3 or not cross[2, 0, 0] > 0:
         return None
     correlation, echo = cross[:2] / np.maximum(cross[2], 1e-9)
@@ -104,7 +107,17 @@ def strongest_rival(
     shifts, heights = _peaks(rest, shape, 1)
     if not len(shifts) or not sigma > 0 or not best > 0:
         return None
-    return Rival(shifts[0], float(heights[0]) / best, float(heights[0]) / sigma)
+    in_each = [_share_at(part, shifts[0], near) for part in each]
+    return Rival(shifts[0], float(heights[0]) / best, float(heights[0]) / sigma, min(in_each))
+
+
+def _share_at(cross: FloatArray, shift_px: FloatArray, near: tuple[NDArray[np.intp], ...]) -> float:
+    """What one patch shows about a shift, of what it shows at none; less what its own echo does."""
+    correlation, echo = cross[:2] / np.maximum(cross[2], 1e-9)
+    best = float(correlation[near].max())
+    col, row = np.rint(shift_px).astype(int)
+    around = np.ix_(np.arange(row - 1, row + 2), np.arange(col - 1, col + 2))
+    return float((correlation - best * echo)[around].max()) / best if best > 0 else 0.0
 
 
 def _correlation(ref: _Edges, tgt: _Edges) -> tuple[FloatArray, FloatArray]:
