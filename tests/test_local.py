@@ -164,6 +164,20 @@ def test_a_broad_swell_of_the_ground_is_no_cloud():
     assert rms_error_px(found.model, swell) < 0.06
 
 
+def test_a_field_does_not_bend_to_a_lone_mismatch():
+    """Not even in a corner, where it easily could: whether a point belongs is asked of the others."""
+    for seed in range(6):
+        points = tie_points(bend, n=100, seed=seed)
+        lone = [
+            int(np.hypot(*(uv_of(points.tgt_xy) - at).T).argmin()) for at in ((-1, -1), (1, 1), (0.1, 0.2), (-1, 0.1))
+        ]
+        ref_xy = points.ref_xy.copy()
+        ref_xy[lone] += GSD * np.array([(1, 0), (0, 1), (-0.7, 0.7), (0.7, 0.7)])
+        found = robust_fit(replace(points, ref_xy=ref_xy), Local, seed=0)
+        assert not found.inlier[lone].any()
+        assert found.inlier.mean() > 0.9
+
+
 def test_a_field_of_random_points_is_refused():
     for seed in range(5):
         with pytest.raises(FitError, match=r"fewer than \d+ of 196 tie points agree"):
