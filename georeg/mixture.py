@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from georeg.errors import FitError
@@ -36,6 +38,8 @@ ALIKE, ALIKE_PX = 2.0, 0.1
 """By this many times the neighbours' own median deviation, and what is added to that, working pixels."""
 PIN_SIGMAS = 3.0
 """A pinned point further from the model than so many of its standard deviations contradicts it."""
+TORN = 3.0
+"""Neighbours further apart than this many times the typical do not hang together."""
 MAX_LEVERAGE = 0.95
 _HYPOTHESES = 500
 _ROUNDS = 50
@@ -109,7 +113,7 @@ def _starts(points: TiePoints, model: type[Model], seed: int) -> list[tuple[NDAr
     if (~points.pinned).sum() < least_points(model):
         return []
     if model is Local:
-        return [(smooth(points), STARTS_PX[-1])]
+        return [(whole(points, smooth(points)), STARTS_PX[0])]
     starts = ((consensus(points, start_px, seed), start_px) for start_px in STARTS_PX)
     return [start for start in starts if start[0].sum() >= least_points(model)]
 
@@ -130,10 +134,9 @@ def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], st
         fitted = (fitted.refit if fitted else model.fit)(points.tgt_xy, points.ref_xy, weights)
         # how far a point is from what the others say of it: else a field that bends to a mismatch would keep it
         free = 1 - leverage(points, fitted, weights)[:, None]
-        error2 = error2_px(points, fitted, axes) / free**2
-        variance, clutter = (own + excess) / free, (own + max(CLUTTER_PX**2, 9 * excess)) / free
-        density = np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
-        joint = shares[:, None] * density
+        in_sample2, variance = error2_px(points, fitted, axes), (own + excess) / free
+        error2 = in_sample2 / free**2
+        joint = shares[:, None] * _densities(error2, own, excess, free, area)
         posterior = joint / joint.sum(axis=0)
         member = np.where(measured, posterior[0], 1.0)
         shares = np.clip(posterior[:, measured].mean(axis=1), 0.01, None)
@@ -148,7 +151,14 @@ def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], st
             break
     if fitted is None or (member[measured] > 0.5).sum() < max(least_points(model), MIN_SHARE * measured.sum()):
         return None
-    return Robust(fitted, member, float(np.sqrt(excess)), likelihood)
+    joint = shares[:, None] * _densities(in_sample2, own, excess, np.ones_like(free), area)
+    return Robust(fitted, member, float(np.sqrt(excess)), float(np.log(joint.sum(axis=0)[measured]).sum()))
+
+
+def _densities(error2: FloatArray, own: FloatArray, excess: float, free: FloatArray, area: float) -> FloatArray:
+    """(3, N) densities of squared residuals (N, 2) of a consistent tie point, of clutter, and of a mismatch."""
+    variance, clutter = (own + excess) / free, (own + max(CLUTTER_PX**2, 9 * excess)) / free
+    return np.stack([_normal(error2, variance), _normal(error2, clutter), np.full(len(own), 1 / area)])
 
 
 def leverage(points: TiePoints, fitted: Model, weights: FloatArray) -> FloatArray:
@@ -221,6 +231,25 @@ def smooth(points: TiePoints) -> NDArray[np.bool_]:
         spread = np.median(np.hypot(*np.moveaxis(around - middle[:, None], -1, 0)), axis=1)
         alike = np.hypot(*(displacement - middle).T) <= ALIKE * (spread + ALIKE_PX)
     return np.asarray(alike)
+
+
+def whole(points: TiePoints, alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The largest part of the points ``alike`` that hangs together: a cloud that moved is smooth too, but for its border.
+
+    Neighbours hang together whose displacements are no more than `TORN` times as far apart as those of most.
+    """
+    chosen = np.flatnonzero(alike)
+    if len(chosen) < 2:
+        return alike
+    displacement = points.displacement[chosen] / points.gsd
+    _, near = cKDTree(points.tgt_xy[chosen]).query(points.tgt_xy[chosen], min(NEIGHBOURS + 1, len(chosen)))
+    apart = np.hypot(*np.moveaxis(displacement[near] - displacement[:, None], -1, 0))
+    one, other = np.nonzero(apart <= TORN * float(np.median(apart[:, 1:])) + ALIKE_PX)
+    together = coo_array((np.ones(len(one)), (one, near[one, other])), shape=(len(chosen), len(chosen)))
+    _, part = connected_components(together, directed=False)
+    largest = np.zeros(len(points), bool)
+    largest[chosen[part == np.bincount(part).argmax()]] = True
+    return largest
 
 
 def axes_px(points: TiePoints) -> tuple[FloatArray, FloatArray]:

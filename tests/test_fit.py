@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from georeg.accuracy import log10_binomial_tail, residual_statistics, verify
-from georeg.errors import FitError, VerificationError
 from georeg.choice import blocks
+from georeg.errors import FitError, VerificationError
 from georeg.fit import Role, fit
 from georeg.mixture import robust_fit
 from georeg.models import LADDER, Affine, Translation

@@ -66,6 +66,7 @@ def noise(shape: tuple[int, int], dtype: str = "float32", seed: int = 0) -> NDAr
 
 def bent(kind: str = "polynomial2", size_m: float = 20.0) -> PolynomialDisplacement:
     model = LADDER[kind]
+    assert issubclass(model, PolynomialDisplacement)
     coefficients = np.random.default_rng(1).uniform(-size_m, size_m, (len(model.exponents()), 2))
     if kind == "similarity":  # growth and turn are one for both axes
         coefficients[2] = -coefficients[1, 1], coefficients[1, 0]
@@ -199,7 +200,7 @@ def test_map_between_lattice_nodes_is_exact(src: CRS) -> None:
     turn_deg=st.floats(-180, 180),
     mirrored=st.booleans(),
     epsg=st.sampled_from([32633, 32632, 4326, 3857, 3035]),
-    kind=st.sampled_from(sorted(LADDER)),
+    kind=st.sampled_from(["translation", "similarity", "affine", "polynomial2", "polynomial3"]),
 )
 @settings(deadline=None, max_examples=60)
 def test_to_px_is_the_inverse_of_to_xy(
