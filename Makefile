@@ -13,6 +13,7 @@ benchmarks: $(VENV)/.test  ## how accurate, how fast and how robust; takes half 
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/robustness.py --quick
+	$(BIN)/python benchmarks/models.py --quick
 
 test: $(VENV)/.test  ## install and run the whole suite
 	$(BIN)/ruff check

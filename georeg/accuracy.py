@@ -167,7 +167,7 @@ def is_null(fitted: Fit) -> bool:
     moved_px = np.hypot(*fitted.model.displacement(points.tgt_xy).T) / (points.gsd / points.reduction)
     if np.sqrt((moved_px**2).mean()) <= UNMOVED_PX:
         return True
-    cov = points.cov + (fitted.sigma_px * points.gsd) ** 2 * np.eye(2)
+    cov = (points.cov + (fitted.sigma_px * points.gsd) ** 2 * np.eye(2)) * points.redundancy[:, None, None]
     before, after = (
         float(np.einsum("ni,nij,nj->", d, np.linalg.inv(cov), d))
         for d in (points.displacement, fitted.residual()[used])

@@ -166,21 +166,24 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
     A window sees one displacement: where the ground is bent or turned within it, that is not the one of its centre. A shift
     of the whole window changes nothing.
     """
+    options, n_points = tiles.options, tiles.options.max_points
     for _ in range(MAX_AGAIN):
         model = _described(points, prior)
         if model is None:
             break
-        window_px = _bent_window(points, model, tiles.options)
+        window_px = _bent_window(points, model, options)
+        if window_px < points.window_px:
+            n_points = 2 * options.max_points
         again = tiles.match(
             model,
             points.reduction,
-            tiles.options.max_points if window_px == points.window_px else 2 * tiles.options.max_points,
+            n_points,
             how,
             window_px=window_px,
-            spacing_px=tiles.options.spacing_px,
+            spacing_px=options.spacing_px,
             progress=progress,
         )
-        if again.kept.mean() < LEAST_KEPT * points.kept.mean():
+        if again.kept.sum() * len(points) < LEAST_KEPT * points.kept.sum() * len(again) or not again.kept.any():
             break
         again = replace(again, log10_tests=points.log10_tests, overlap=points.overlap, outline_xy=points.outline_xy)
         points, prior = again, model
