@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -429,7 +430,10 @@ def test_an_interrupt_ends_soon_with_one_sentence(
     big = [enlarged(path, tmp_path / name) for path, name in zip(shift_pair, ("r.tif", "t.tif"), strict=True)]
     before = sorted(p.name for p in tmp_path.iterdir())
     command = [sys.executable, "-m", "georeg.cli", "align", *big, "-o", str(tmp_path / "out.tif"), "--resample"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell's background job does not
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         while f"georeg: {stage}" not in process.stderr.readline():
