@@ -12,7 +12,7 @@ import shapely
 from georeg.blocks import How
 from georeg.errors import FitError, InputError
 from georeg.execution import Progress, workers
-from georeg.fit import fit
+from georeg.fit import Fit, fit
 from georeg.mixture import known, robust_fit
 from georeg.models import Affine, FloatArray, Local, Model, Translation, identity
 from georeg.options import MatchOptions
@@ -168,10 +168,10 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
     """
     options, n_points = tiles.options, tiles.options.max_points
     for _ in range(MAX_AGAIN):
-        model = _described(points, prior)
-        if model is None:
+        described = _described(points, prior)
+        if described is None:
             break
-        window_px = _bent_window(points, model, options)
+        window_px, model = _bent_window(described, options), described.model
         if window_px < points.window_px:
             n_points = 2 * options.max_points
         again = tiles.match(
@@ -190,32 +190,36 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
     return points
 
 
-def _bent_window(points: TiePoints, model: Model, options: MatchOptions) -> int:
+def _bent_window(described: Fit, options: MatchOptions) -> int:
     """Half the window where the ground is bent and half of it suffices, since smaller ones tell more of it, and nearer to
     its border."""
-    kept = points.kept
-    sigma_px = math.sqrt(float(np.median(np.trace(points.cov[kept], axis1=1, axis2=2)) / 2)) / points.gsd
-    suffices = points.window_px >= 96 and 2 * sigma_px < PRECISE_BEND_PX
-    bent = model.affine is None and options.window_px is None and options.spacing_px is None
+    points = described.points
+    suffices = points.window_px >= 96 and 2 * _deviation_px(points, described.sigma_px) < PRECISE_BEND_PX
+    bent = described.model.affine is None and options.window_px is None and options.spacing_px is None
     return points.window_px // 2 if bent and suffices else points.window_px
 
 
-def _described(points: TiePoints, prior: Model) -> Model | None:
-    """The model that describes tie points which were matched through ``prior``; None where windows look alike through both.
+def _deviation_px(points: TiePoints, sigma_px: float) -> float:
+    """Of a typical tie point from a model about which they scatter by ``sigma_px`` beyond their own covariances, per axis."""
+    own_px2 = float(np.median(np.trace(points.cov[points.kept], axis1=1, axis2=2))) / (2 * points.gsd**2)
+    return math.sqrt(own_px2 + sigma_px**2)
+
+
+def _described(points: TiePoints, prior: Model) -> Fit | None:
+    """The model chosen by tie points which were matched through ``prior``; None where windows look alike through both.
 
     A smooth field shows soon whether it is worth to choose one.
     """
     used = points.subset(known(points))
     try:
         field = robust_fit(used, Local, seed=0)
-        own_px2 = float(np.median(np.trace(used.cov, axis1=1, axis2=2))) / (2 * used.gsd**2)
-        straight_px = max(STRAIGHT_PX, STRAIGHT_SHARE * math.sqrt(field.sigma_px**2 + own_px2))
+        straight_px = max(STRAIGHT_PX, STRAIGHT_SHARE * _deviation_px(used, field.sigma_px))
         if distortion_px(points, prior, field.model) <= straight_px:
             return None
-        chosen = fit(points).model
+        chosen = fit(points)
     except FitError:  # which the fit after this will say, with its reason
         return None
-    return chosen if distortion_px(points, prior, chosen) > straight_px else None
+    return chosen if distortion_px(points, prior, chosen.model) > straight_px else None
 
 
 def distortion_px(points: TiePoints, one: Model, other: Model) -> float:
