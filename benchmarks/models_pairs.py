@@ -376,7 +376,9 @@ def _roots(n: int, sigma_px: float, rng: np.random.Generator) -> Floats:
     turn = rng.uniform(-np.pi, np.pi, n)
     axes = np.stack([np.cos(turn), -np.sin(turn), np.sin(turn), np.cos(turn)], axis=1).reshape(n, 2, 2)
     scales = np.stack([size * ratio, size / ratio], axis=1)
-    return np.asarray((axes * scales[:, None, :]) @ axes.swapaxes(1, 2))  # symmetric: it must not turn what windows share
+    return np.asarray(
+        (axes * scales[:, None, :]) @ axes.swapaxes(1, 2)
+    )  # symmetric: it must not turn what windows share
 
 
 def _overlapping(uv: Floats, window_uv: float, rng: np.random.Generator, cells: int = 12) -> Floats:
