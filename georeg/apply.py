@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from affine import Affine
@@ -20,15 +20,19 @@ from georeg.files import check_output, replacing
 from georeg.fit import Fit
 from georeg.geotiff import BLOCK_PX, check_format, copy_with_transform, picture_format, write_blocks, write_picture
 from georeg.initial import PIXELS
-from georeg.layers import VectorFile, driver_for, holds_layers, open_vectors
+from georeg.lazily import Lazily
 from georeg.options import WriteOptions
 from georeg.overlap import footprint
 from georeg.placement import Placement, corrected_transform
 from georeg.raster import Raster, Reader, holds_raster, open_raster, open_reference
 from georeg.uncertainty import Certainty, write_uncertainty
-from georeg.vectors import Frame, check_layers, write_vectors
 from georeg.warp import Kernel, output_windows, resample_window
 
+if TYPE_CHECKING:
+    from georeg.layers import VectorFile
+    from georeg.vectors import Frame
+
+layers, vectors = Lazily("georeg.layers"), Lazily("georeg.vectors")
 PathLike = str | os.PathLike[str]
 How = Literal["geotransform", "resampled", "regridded", "vertices"]
 
@@ -146,8 +150,9 @@ class _Scene:
         path = os.fspath(target or self.fitted.points.inputs.target)
         if not path:
             raise InputError("these tie points name no target; give the file to correct after the result")
-        if not holds_raster(path) and holds_layers(path):
-            return open_vectors(path)
+        if not holds_raster(path) and layers.holds_layers(path):
+            opened: VectorFile = layers.open_vectors(path)
+            return opened
         return self._open_raster(path)
 
     def _open_raster(self, path: str) -> Raster:
@@ -160,7 +165,8 @@ class _Scene:
         if points.inputs.initial in ("center", "none"):
             target = self._open_raster(points.inputs.target)
             pixels = (target.crs, target.transform)
-        return Frame(self.fitted.model, self.crs, points.gsd, pixels)
+        frame: Frame = vectors.Frame(self.fitted.model, self.crs, points.gsd, pixels)
+        return frame
 
     def grid(self, placement: Placement) -> GeoBox:
         """To resample onto: the reference's, or one of the raster's own pixel size where there is no reference."""
@@ -183,9 +189,9 @@ class _Job:
 
     def check(self, more_inputs: Iterable[str] = ()) -> None:
         """Raise for whatever can be known to fail before anything is written."""
-        if isinstance(self.source, VectorFile):
-            driver_for(self.source, self.path)
-            check_layers(self.source, self.scene.frame())
+        if not isinstance(self.source, Raster):
+            layers.driver_for(self.source, self.path)
+            vectors.check_layers(self.source, self.scene.frame())
             if self.options.uncertainty is not None:
                 raise InputError(f"--uncertainty is of rasters, {self.source.path} holds vectors; leave it out")
         else:
@@ -201,8 +207,8 @@ class _Job:
         return [inputs.reference, inputs.target, self.source.path, *self.source.files, *of_reference]
 
     def write(self, progress: Progress) -> How:
-        if isinstance(self.source, VectorFile):
-            write_vectors(
+        if not isinstance(self.source, Raster):
+            vectors.write_vectors(
                 self.source,
                 self.scene.frame(),
                 self.path,

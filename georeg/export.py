@@ -16,10 +16,10 @@ from georeg.errors import InputError
 from georeg.files import check_output, write_bytes
 from georeg.fit import Fit
 from georeg.gcps import points_text
-from georeg.geopackage import geojson_text, write_geopackage
 from georeg.geotiff import write_grid
 from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, points_from_dict
+from georeg.lazily import Lazily
 from georeg.models import Model
 from georeg.placement import Placement
 from georeg.raster import Raster, open_raster, open_reference
@@ -28,6 +28,7 @@ from georeg.tie_points import TiePoints
 from georeg.vrt import write_vrt
 
 Source = Alignment | Fit | TiePoints
+geopackage = Lazily("georeg.geopackage")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +115,13 @@ def exportable(values: dict[str, Any]) -> Fit | TiePoints:
 
 
 def _geopackage(job: _Job) -> str:
-    times = write_geopackage(job.points, job.fitted, job.path)
+    times = geopackage.write_geopackage(job.points, job.fitted, job.path)
     arrows = "" if times is None else f" and their residuals as arrows, drawn {times:,.6g} times as long"
     return f"{len(job.points)} tie points{arrows}"
 
 
 def _geojson(job: _Job) -> str:
-    job.write(geojson_text(job.points, job.fitted))
+    job.write(geopackage.geojson_text(job.points, job.fitted))
     return f"{len(job.points)} tie points in WGS 84"
 
 

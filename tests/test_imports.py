@@ -13,7 +13,7 @@ import georeg
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "options", "tie_points", "models.base", "models.polynomial", "models.homography", "models.local",
+    "errors", "lazily", "options", "tie_points", "models.base", "models.polynomial", "models.homography", "models.local",
     "models.ladder", "initial", "raster", "placement", "warp", "overlap", "sanity", "matching.fields",
     "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
