@@ -27,7 +27,7 @@ MANY_PER_CELL = 8
 """There are more than the first where each holds as many tie points as this."""
 BEYOND = 0.1
 """Beyond the cells the field may bend on, as it does within: the variance of that grows with the third power of the distance
-(which is that of an integrated random walk) by this factor, found by random fields of 0.4 to 1.2 of half a side."""
+(which is that of an integrated random walk) by this factor; `benchmarks/models.py --section calibration` tells how well."""
 _ROUNDS = 30
 _SMOOTHINGS = (1e-8, 1e6)
 """Bounds of the smoothing, where data and penalty weigh alike at 1."""
