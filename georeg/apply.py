@@ -14,15 +14,17 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
+from georeg.copies import copy_with_transform
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, counted, run_ordered, silent, workers
 from georeg.files import check_output, replacing
 from georeg.fit import Fit
-from georeg.geotiff import BLOCK_PX, check_format, copy_with_transform, picture_format, write_blocks, write_picture
+from georeg.geotiff import BLOCK_PX, write_blocks
 from georeg.initial import PIXELS
 from georeg.lazily import Lazily
 from georeg.options import WriteOptions
 from georeg.overlap import footprint
+from georeg.pictures import check_format, picture_format, write_picture
 from georeg.placement import Placement, corrected_transform
 from georeg.raster import Raster, Reader, holds_raster, open_raster, open_reference
 from georeg.uncertainty import Certainty, write_uncertainty

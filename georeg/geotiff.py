@@ -1,4 +1,4 @@
-"""Write GeoTIFFs, and pictures without a place on Earth, whole or not at all.
+"""Write GeoTIFFs, whole or not at all.
 
 The only place where georeg opens a raster for writing. Output gets its name once it has been read back.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -20,44 +18,19 @@ import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from georeg.errors import InputError, OutputError
-from georeg.files import SIDECARS, check_output, replacing
+from georeg.errors import OutputError
+from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
 from georeg.placement import compose
 from georeg.raster import Raster
 
 BLOCK_PX = 512
-_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-_PICTURE_TYPES = {"PNG": ("uint8", "uint16"), "JPEG": ("uint8",)}
 _GRID_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "GEOLOCATION", "COLOR_PROFILE")
 """Metadata domains that describe a file or its grid, and so do not hold for another."""
-
-
-def copy_with_transform(raster: Raster, transform: Affine, path: str) -> None:
-    """Copy a raster to a GeoTIFF with another geotransform and nothing else changed.
-
-    A GeoTIFF is copied byte by byte, with its sidecars, before its header is rewritten; other formats are converted
-    without loss. A file that was placed gets the CRS that it was placed in, and loses its GCPs.
-
-    Raises
-    ------
-    InputError
-        The source is truncated.
-    OutputError
-        The copy cannot be written, or would replace a file that the raster is read from.
-    """
-    check_output(path, raster.files, overwrite=True)
-    with replacing(path) as temporary:
-        if raster.driver == "GTiff" and os.path.isfile(raster.path):
-            _copy_files(raster.path, temporary)
-        else:
-            _convert(raster, temporary)
-        _georeference(temporary, raster, transform)
-        _read_back(temporary, raster, raster.shape, transform)
 
 
 def write_blocks(
@@ -92,22 +65,22 @@ def write_blocks(
     profile = {
         "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": nodata,
         "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
-        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **_compression(dtype),
+        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **compression(dtype),
     }  # fmt: skip
     with (
         replacing(path) as temporary,
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        _opened(raster.path) as source,
+        opened(raster.path) as source,
     ):
         masked = nodata is None and not raster.alpha_bands
-        with _opened(temporary, "w", **profile) as dataset:
+        with opened(temporary, "w", **profile) as dataset:
             _copy_metadata(source, dataset)
             for window, data, valid in blocks:
-                dataset.write(_encode(data, valid, dtype, nodata), window=window)
+                dataset.write(encode(data, valid, dtype, nodata), window=window)
                 if masked:
                     dataset.write_mask(valid.any(axis=0), window=window)
         shape = (grid.shape[0], grid.shape[1])
-        _read_back(temporary, raster, shape, profile.get("transform", Affine.identity()))
+        read_back(temporary, raster, shape, profile.get("transform", Affine.identity()))
 
 
 def write_values(
@@ -137,15 +110,15 @@ def write_values(
         "driver": "GTiff", "dtype": "float32", "count": len(bands), "nodata": math.nan,
         "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
         "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER",
-        **_compression(np.float32),
+        **compression(np.float32),
     }  # fmt: skip
     with replacing(path) as temporary:
-        with _opened(temporary, "w", **profile) as dataset:
+        with opened(temporary, "w", **profile) as dataset:
             dataset.descriptions, dataset.units = tuple(bands), tuple(bands.values())
             dataset.update_tags(**tags)
             for window, data in blocks:
                 dataset.write(data, window=window)
-        if missing := _truncated_block(temporary):
+        if missing := truncated_block(temporary):
             raise OutputError(f"{missing} of {path} was not written; is the disk full?")
 
 
@@ -177,85 +150,16 @@ def write_grid(
         "crs": crs, "COMPRESS": "DEFLATE", "GEOTIFF_VERSION": "1.1",
     }  # fmt: skip
     with replacing(path) as temporary:
-        with _opened(temporary, "w", **profile) as dataset:
+        with opened(temporary, "w", **profile) as dataset:
             dataset.update_tags(AREA_OR_POINT="Point", TYPE="HORIZONTAL_OFFSET")
             dataset.descriptions = names
             dataset.write(values)
-        with _opened(temporary) as dataset:
+        with opened(temporary) as dataset:
             if not np.array_equal(dataset.read(), values):
                 raise OutputError(f"{path} does not hold what was written; is the disk full?")
 
 
-def check_format(path: str, plain: bool) -> None:
-    """Raise InputError for a picture that would have to hold a place on Earth: only the result of a ``plain`` pair has none."""
-    if picture_format(path) and not plain:
-        raise InputError(f"{path} would be a {picture_format(path)} without georeferencing; give a name ending in .tif")
-
-
-def picture_format(path: str) -> str | None:
-    """GDAL's name of the format of a file without georeferencing, by its suffix; None for a GeoTIFF.
-
-    >>> picture_format("aligned.JPG"), picture_format("aligned.tif")
-    ('JPEG', None)
-    """
-    return _PICTURES.get(os.path.splitext(path)[1].lower())
-
-
-def write_picture(
-    raster: Raster,
-    grid: GeoBox,
-    blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
-    path: str,
-) -> None:
-    """Write resampled blocks of ``raster`` to a PNG or JPEG; invalid pixels are transparent, in a JPEG black.
-
-    It shows the colours of a colour table. Parameters are those of `write_blocks`.
-
-    Raises
-    ------
-    OutputError
-        The format has no place for such pixels, or the file cannot be written.
-    """
-    check_output(path, raster.files, overwrite=True)
-    driver, dtype = picture_format(path) or "PNG", np.result_type(*raster.dtypes)
-    colours = [band for band in range(raster.count) if band + 1 not in raster.alpha_bands]
-    if str(dtype) not in _PICTURE_TYPES[driver] or len(colours) not in (1, 3):
-        raise OutputError(
-            f"{driver} holds {' or '.join(_PICTURE_TYPES[driver])} pixels of 1 or 3 bands, not {len(colours)} bands of "
-            f"{dtype}; give a name ending in .tif"
-        )
-    image = np.zeros((len(colours), *grid.shape), dtype)
-    opacity = np.zeros((1, *grid.shape), dtype)
-    for window, data, valid in blocks:
-        inside = (slice(None), *window.toslices())
-        pixels, seen = _encode(data, valid, dtype, None), valid[colours].all(axis=0)
-        image[inside] = np.where(seen, pixels[colours], 0)
-        alpha = pixels[raster.alpha_bands[0] - 1] if raster.alpha_bands else np.iinfo(dtype).max
-        opacity[inside] = np.where(seen, alpha, 0)
-    if raster.categorical:
-        image = np.where(opacity > 0, _colour_table(raster)[:, image[0]], 0).astype(dtype)
-    if driver == "PNG" and (opacity < np.iinfo(dtype).max).any():
-        image = np.concatenate([image, opacity])
-    with replacing(path) as temporary:
-        options = {"QUALITY": 95} if driver == "JPEG" else {}
-        profile = {"dtype": dtype, "count": len(image), "height": grid.shape[0], "width": grid.shape[1]}
-        with _opened(temporary, "w", driver=driver, **profile, **options) as dataset:
-            dataset.write(image)
-        with _opened(temporary) as dataset:
-            if (dataset.count, dataset.shape) != (len(image), image.shape[1:]) or (
-                driver == "PNG" and not np.array_equal(dataset.read(), image)
-            ):
-                raise OutputError(f"{path} does not hold what was written; is the disk full?")
-
-
-def _colour_table(raster: Raster) -> NDArray[np.uint8]:
-    """(3, 256): red, green and blue of each class."""
-    with _opened(raster.path) as dataset:
-        table = dataset.colormap(1)
-    return np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], np.uint8).T
-
-
-def _opened(path: str, mode: str = "r", **options: Any) -> Any:
+def opened(path: str, mode: str = "r", **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is placed, or a picture
         return rasterio.open(path, mode, **options)
@@ -274,7 +178,7 @@ def _representable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
     return nodata if limits.min <= nodata <= limits.max and float(nodata).is_integer() else None
 
 
-def _encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
+def encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
     """Values in the file's type: rounded and clamped, never equal to nodata where valid."""
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)
@@ -316,7 +220,7 @@ def _copy_metadata(source: Any, dataset: Any) -> None:
             dataset.write_colormap(band, source.colormap(band))
 
 
-def _compression(dtype: Any) -> dict[str, Any]:
+def compression(dtype: Any) -> dict[str, Any]:
     predictor = 1
     if np.issubdtype(dtype, np.integer) and np.dtype(dtype).itemsize <= 4:  # not every libtiff has one for 64 bits
         predictor = 2
@@ -325,53 +229,9 @@ def _compression(dtype: Any) -> dict[str, Any]:
     return {"COMPRESS": "DEFLATE", "PREDICTOR": predictor, "NUM_THREADS": "ALL_CPUS"}
 
 
-def _copy_files(source: str, temporary: str) -> None:
-    """Copy a GeoTIFF and its sidecars byte by byte."""
-    missing = _truncated_block(source)
-    if missing:
-        raise InputError(f"{source} is truncated: {missing} lies beyond its end; copy or download it again")
-    for suffix in ("", *SIDECARS):
-        if os.path.exists(source + suffix):
-            shutil.copyfile(source + suffix, temporary + suffix)
-
-
-def _convert(raster: Raster, temporary: str) -> None:
-    """Copy a raster of another format with its metadata and overviews."""
-    dtype = np.result_type(*raster.dtypes)
-    options = _compression(dtype) | {"TILED": "YES", "BIGTIFF": "IF_SAFER"}
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), _opened(raster.path) as source:
-        internal_mask = any(MaskFlags.per_dataset in flags for flags in source.mask_flag_enums)
-        if source.overviews(1) and not internal_mask:
-            options["COPY_SRC_OVERVIEWS"] = "YES"
-        if "NBITS" in source.tags(1, ns="IMAGE_STRUCTURE"):
-            options["NBITS"] = 8 * dtype.itemsize  # packing the 15 bits of Sentinel-2 would forbid a predictor
-        rasterio.shutil.copy(source, temporary, driver="GTiff", **options)
-
-
-def _georeference(path: str, raster: Raster, transform: Affine) -> None:
-    if raster.placed != "geotransform":
-        _forget_placement(path + ".aux.xml")
-    with _opened(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
-        dataset.transform = transform  # a GeoTIFF then drops its GCPs
-        if dataset.crs is None or raster.placed != "geotransform":
-            dataset.crs = raster.crs.to_wkt()
-
-
-def _forget_placement(sidecar: str) -> None:
-    """Take out of a file of metadata what would contradict the GeoTIFF beside it; GDAL would believe the sidecar."""
-    if not os.path.exists(sidecar):
-        return
-    tree = ElementTree.parse(sidecar)
-    root = tree.getroot()
-    for element in list(root):
-        if element.tag in ("SRS", "GeoTransform", "GCPList"):
-            root.remove(element)
-    tree.write(sidecar)
-
-
-def _read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affine) -> None:
+def read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affine) -> None:
     """Raise unless the file just written holds the bands, the size and the geotransform it should, to its last block."""
-    with _opened(path) as dataset:
+    with opened(path) as dataset:
         written = (dataset.count, (dataset.height, dataset.width))
         # to some last bits: GDAL moves the origin by half a pixel where AREA_OR_POINT is Point
         same = np.allclose(tuple(dataset.transform), tuple(transform), rtol=1e-12, atol=1e-9)
@@ -380,15 +240,15 @@ def _read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Aff
                 f"the file written has bands, shape {written} and geotransform {tuple(dataset.transform)[:6]} instead of "
                 f"{(raster.count, shape)} and {tuple(transform)[:6]}; please report this with gdalinfo of the target"
             )
-    missing = _truncated_block(path)
+    missing = truncated_block(path)
     if missing:
         raise OutputError(f"{missing} of the output was not written; is the disk full?")
 
 
-def _truncated_block(path: str) -> str | None:
+def truncated_block(path: str) -> str | None:
     """Name the first block of a GeoTIFF that lies beyond the end of its file, or None where all are there."""
     size = os.path.getsize(path)
-    with _opened(path) as dataset:
+    with opened(path) as dataset:
         for band, (height, width) in zip(dataset.indexes, dataset.block_shapes, strict=True):
             for y in range(math.ceil(dataset.height / height)):
                 for x in range(math.ceil(dataset.width / width)):

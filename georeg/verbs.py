@@ -23,10 +23,10 @@ from georeg.export import exportable
 from georeg.files import check_output, read_text, write_bytes
 from georeg.fit import Role
 from georeg.gcps import by_hand, refuse_hand_options
-from georeg.geotiff import check_format
 from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
 from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.pictures import check_format
 from georeg.raster import open_reference
 from georeg.report.checkerboard import draw_checkerboard
 

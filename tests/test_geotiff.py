@@ -28,9 +28,10 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 import georeg
+from georeg.copies import copy_with_transform
 from georeg.errors import InputError, OutputError
 from georeg.files import SIDECARS, check_output, replacing, write_bytes
-from georeg.geotiff import copy_with_transform, write_blocks
+from georeg.geotiff import write_blocks
 from georeg.options import WriteOptions
 from georeg.raster import Raster, open_raster
 

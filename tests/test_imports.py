@@ -18,7 +18,7 @@ ORDER = [
     "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
     "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "table", "gcps",
-    "geotiff", "blocks", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
+    "geotiff", "copies", "pictures", "blocks", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
     "wkb", "arrow", "layers", "vectors", "apply", "align", "report.checkerboard", "by_hand", "corrections", "vrt", "styles",
     "geopackage", "export", "verbs", "cli",
 ]  # fmt: skip
