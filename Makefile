@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 LOCK = requirements/lock.txt
-BUILT = pyproject.toml hatch_build.py georeg/matching/_refine.c $(LOCK)
+BUILT = pyproject.toml hatch_build.py georeg/matching/_refine.c georeg/_resample.c $(LOCK)
 
 .PHONY: demo benchmarks test lowest lint lock clean
 

@@ -17,11 +17,22 @@ from distutils.sysconfig import customize_compiler
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "georeg/matching/_refine.c"
-LIBRARY = "georeg/matching/_refine.so"
-"""Under this name on every system: it is no module, `georeg/matching/_kernel.py` opens it as a library."""
+LIBRARIES = {
+    "georeg/matching/_refine.c": "georeg/matching/_refine.so",
+    "georeg/_resample.c": "georeg/_resample.so",
+}
+"""By source. Under this name on every system: they are no modules, `ctypes` opens them as libraries."""
 MSVC_FLAGS = ["/O2", "/std:c11"]
-FLAGS = ["-O3", "-g0", "-std=c11", "-fPIC", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+FLAGS = [
+    "-O3",
+    "-g0",
+    "-std=c11",
+    "-fPIC",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+]
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -29,20 +40,22 @@ class CustomBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="georeg-"))
-        built = self._folder / Path(LIBRARY).name
-        in_place = Path(self.root, LIBRARY)
-        try:
-            compile_library(Path(self.root, SOURCE), built)
-        except (CCompilerError, DistutilsError, OSError) as error:
-            self.app.display_warning(f"No C compiler works here, so windows will be refined by NumPy, slower: {error}")
-            if version == "editable":
-                in_place.unlink(missing_ok=True)
-            return
+        in_place = [Path(self.root, library) for library in LIBRARIES.values()]
         if version == "editable":
-            in_place.unlink(missing_ok=True)  # whoever has the old one open keeps it
-            shutil.copy(built, in_place)
-        else:
-            build_data["force_include"][str(built)] = LIBRARY
+            for path in in_place:
+                path.unlink(missing_ok=True)  # whoever has the old one open keeps it
+        built = [self._folder / path.name for path in in_place]
+        try:
+            for source, path in zip(LIBRARIES, built, strict=True):
+                compile_library(Path(self.root, source), path)
+        except (CCompilerError, DistutilsError, OSError) as error:
+            self.app.display_warning(f"No C compiler works here, so NumPy will do its work, slower: {error}")
+            return
+        for path, library, place in zip(built, LIBRARIES.values(), in_place, strict=True):
+            if version == "editable":
+                shutil.copy(path, place)
+            else:
+                build_data["force_include"][str(path)] = library
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -15,20 +14,21 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from georeg.copies import copy_with_transform
+from georeg.encoding import encoding_of
 from georeg.errors import InputError, OutputError
-from georeg.execution import Progress, counted, run_ordered, silent, workers
+from georeg.execution import Progress, counted, silent
 from georeg.files import check_output, replacing
 from georeg.fit import Fit
-from georeg.geotiff import BLOCK_PX, write_blocks
+from georeg.geotiff import write_blocks
 from georeg.initial import PIXELS
 from georeg.lazily import Lazily
 from georeg.options import WriteOptions
 from georeg.overlap import footprint
 from georeg.pictures import check_format, picture_format, write_picture
 from georeg.placement import Placement, corrected_transform
-from georeg.raster import Raster, Reader, holds_raster, open_raster, open_reference
+from georeg.raster import Raster, holds_raster, open_raster, open_reference
+from georeg.regrid import Regridding, kernels_of
 from georeg.uncertainty import Certainty, write_uncertainty
-from georeg.warp import Kernel, output_windows, resample_window
 
 if TYPE_CHECKING:
     from georeg.layers import VectorFile
@@ -290,14 +290,14 @@ def _uncertainty(certainty: Certainty, options: WriteOptions, progress: Progress
 
 def _resample(placement: Placement, grid: GeoBox, path: str, options: WriteOptions, progress: Progress) -> None:
     raster = placement.raster
-    kernel: Kernel = "nearest" if raster.categorical else "cubic"
+    kernels = kernels_of(raster.dtypes, raster.classes)
     if options.resampling != "auto":
-        kernel = options.resampling
-    windows = output_windows((int(grid.shape[0]), int(grid.shape[1])), BLOCK_PX)
-    with Reader(raster) as reader, workers() as executor:
-        blocks = run_ordered(partial(resample_window, reader, placement, grid, kernel), windows, executor)
-        write = write_picture if picture_format(path) else write_blocks
-        write(raster, grid, counted(blocks, len(windows), "write", progress), path)
+        kernels = (options.resampling,) * raster.count
+    picture = picture_format(path) is not None
+    encoding = replace(encoding_of(raster), nodata=None) if picture else encoding_of(raster)
+    write = write_picture if picture else write_blocks
+    with Regridding(placement, grid, kernels, encoding).running(progress) as blocks:
+        write(raster, grid, encoding, blocks, path)
 
 
 def _own_grid(placement: Placement) -> GeoBox:

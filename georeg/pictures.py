@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
+from georeg.encoding import Encoding
 from georeg.errors import InputError, OutputError
 from georeg.files import check_output, replacing
-from georeg.geotiff import encode, opened
+from georeg.geotiff import opened
 from georeg.raster import Raster
 
 _PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -38,6 +40,7 @@ def picture_format(path: str) -> str | None:
 def write_picture(
     raster: Raster,
     grid: GeoBox,
+    encoding: Encoding,
     blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
     path: str,
 ) -> None:
@@ -51,7 +54,7 @@ def write_picture(
         The format has no place for such pixels, or the file cannot be written.
     """
     check_output(path, raster.files, overwrite=True)
-    driver, dtype = picture_format(path) or "PNG", np.result_type(*raster.dtypes)
+    driver, dtype = picture_format(path) or "PNG", encoding.dtype
     colours = [band for band in range(raster.count) if band + 1 not in raster.alpha_bands]
     if str(dtype) not in _PICTURE_TYPES[driver] or len(colours) not in (1, 3):
         raise OutputError(
@@ -60,14 +63,14 @@ def write_picture(
         )
     image = np.zeros((len(colours), *grid.shape), dtype)
     opacity = np.zeros((1, *grid.shape), dtype)
-    for window, data, valid in blocks:
-        inside = (slice(None), *window.toslices())
-        pixels, seen = encode(data, valid, dtype, None), valid[colours].all(axis=0)
+    for window, pixels, valid in blocks:
+        inside, seen = (slice(None), *window.toslices()), valid[colours].all(axis=0)
         image[inside] = np.where(seen, pixels[colours], 0)
         alpha = pixels[raster.alpha_bands[0] - 1] if raster.alpha_bands else np.iinfo(dtype).max
         opacity[inside] = np.where(seen, alpha, 0)
-    if raster.categorical:
-        image = np.where(opacity > 0, _colour_table(raster)[:, image[0]], 0).astype(dtype)
+    table = _colour_table(raster)
+    if table is not None:
+        image = np.where(opacity > 0, table[:, image[0]], 0).astype(dtype)
     if driver == "PNG" and (opacity < np.iinfo(dtype).max).any():
         image = np.concatenate([image, opacity])
     with replacing(path) as temporary:
@@ -82,8 +85,10 @@ def write_picture(
                 raise OutputError(f"{path} does not hold what was written; is the disk full?")
 
 
-def _colour_table(raster: Raster) -> NDArray[np.uint8]:
-    """(3, 256): red, green and blue of each class."""
+def _colour_table(raster: Raster) -> NDArray[np.uint8] | None:
+    """(3, 256): red, green and blue of each class; None of an image that has no such table."""
     with opened(raster.path) as dataset:
+        if dataset.colorinterp[0] != ColorInterp.palette:
+            return None
         table = dataset.colormap(1)
     return np.array([table.get(value, (0, 0, 0, 0))[:3] for value in range(256)], np.uint8).T

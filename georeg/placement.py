@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
@@ -17,6 +16,7 @@ from georeg.errors import InputError
 from georeg.initial import PIXELS
 from georeg.models import FloatArray, Model
 from georeg.raster import Raster
+from georeg.resampling import Positions, nowhere, positions
 
 MAP_ERROR_PX = 0.002
 """Largest error of the interpolated inverse map, source pixels."""
@@ -26,6 +26,10 @@ SNAP_DRIFT_PX = 2.0
 """And where they drift by less than this over the patch."""
 TRANSFORM_ERROR_PX = 0.01
 """Largest error of a geotransform that stands for CRS and model together, pixels."""
+_STILL_PX = 1e-6
+"""Pixels that lie as near as this to each other are the same."""
+_SQUARE = 64
+"""Nodes on a side of what is computed at once."""
 _TESTED_CELLS = 24
 """The lattice is tested in as many rows of its cells, and columns."""
 
@@ -118,6 +122,17 @@ def corrected_transform(placement: Placement) -> Affine | None:
     return None
 
 
+def whole_shift(placement: Placement, grid: GeoBox) -> bool:
+    """Whether the centres of all pixels of ``grid`` are those of pixels of the raster."""
+    raster, model = placement.raster, placement.model.affine
+    if model is None or not placement.crs == raster.crs == _crs(grid):
+        return False
+    a, b, col, d, e, row = tuple(compose(~compose(model, raster.transform), grid.affine))[:6]
+    size = max(grid.shape)
+    still = max(abs(a - 1), abs(b), abs(d), abs(e - 1)) * size < _STILL_PX
+    return bool(still and max(abs(col - round(col)), abs(row - round(row))) < _STILL_PX)
+
+
 def _crs(grid: GeoBox) -> CRS:
     """That of a grid, which need not be the working CRS: a reference in degrees is resampled onto."""
     return _parsed(str(grid.crs))
@@ -128,48 +143,60 @@ def _parsed(crs: str) -> CRS:
     return CRS.from_user_input(crs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lattice:
     """Exact source pixel coordinates at every ``step`` grid pixels, close enough to interpolate between.
 
-    It belongs to the whole grid, so that a pixel's position does not depend on the window it is computed in.
+    It belongs to the whole grid, so that a pixel's position does not depend on the window it is computed in; nodes are
+    computed when they are first asked for, a square of `_SQUARE` at a time.
     """
 
+    placement: Placement
+    """Of the source."""
+    grid: GeoBox
     step: int
     """Grid pixels between nodes."""
-    first: tuple[int, int]
-    """Number of the first (row, column) of nodes; further ones could not touch the raster."""
-    src_px: FloatArray
-    """(2, n, m): source column and row; NaN where the projections have none."""
+    cells: tuple[tuple[int, int], tuple[int, int]]
+    """Number of the first and the last node, of rows and of columns; further ones could not touch the raster."""
+    coarsening: float
+    """Source pixels per grid pixel: the median over cells."""
 
-    def coarsening(self) -> float:
-        """Source pixels per grid pixel: the median over the cells."""
-        across = self.src_px[:, :-1, 1:] - self.src_px[:, :-1, :-1]
-        down = self.src_px[:, 1:, :-1] - self.src_px[:, :-1, :-1]
-        area = np.abs(across[0] * down[1] - across[1] * down[0])
-        known = area[np.isfinite(area)]
-        return float(np.sqrt(np.median(known))) / self.step if known.size else 1.0
+    def positions(self, window: Window) -> Positions:
+        """Source pixels (column, row) of the centre of every grid pixel of a window; NaN: none."""
+        spans = [
+            self._span(start, length, axis)
+            for axis, (start, length) in enumerate(((window.row_off, window.height), (window.col_off, window.width)))
+        ]
+        shape = (int(window.height), int(window.width))
+        if None in spans:
+            return nowhere(shape)
+        (top, bottom), (left, right) = (span for span in spans if span is not None)
+        first = (float(window.row_off - top * self.step), float(window.col_off - left * self.step))
+        return positions(self._nodes((top, bottom), (left, right)), first, self.step, shape)
 
-    def at_centres(self, window: Window) -> FloatArray:
-        """Source pixel coordinates (2, height, width) of the centre of every grid pixel of a window; NaN: none."""
-        row, down = self._place(window.row_off, window.height, 0)
-        col, across = self._place(window.col_off, window.width, 1)
-        down = down[:, None]
-        lines = self.src_px[:, row] * (1 - down) + self.src_px[:, row + 1] * down
-        return np.asarray(lines[:, :, col] * (1 - across) + lines[:, :, col + 1] * across)
+    def _span(self, start: float, length: float, axis: int) -> tuple[int, int] | None:
+        """First and last node about pixels of one axis; None where there is none."""
+        first, last = self.cells[axis]
+        low = max(int(start) // self.step, first)
+        high = min(-int(-(start + length) // self.step), last)
+        return (low, high) if low < high else None
 
-    def _place(self, start: int, length: int, axis: int) -> tuple[NDArray[np.intp], FloatArray]:
-        """Node before each pixel centre, and how far beyond it the centre lies, in steps; NaN beyond the lattice."""
-        at = (np.arange(start, start + length) + 0.5) / self.step - self.first[axis]
-        last = self.src_px.shape[1 + axis] - 1
-        node = np.clip(at, 0, last - 1).astype(np.intp)
-        return node, np.where((at >= 0) & (at <= last), at - node, np.nan)
+    def _nodes(self, rows: tuple[int, int], cols: tuple[int, int]) -> FloatArray:
+        """(2, n, m) nodes from the first to the last, both included."""
+        squares = [
+            [_square(self, i, j) for j in range(cols[0] // _SQUARE, cols[1] // _SQUARE + 1)]
+            for i in range(rows[0] // _SQUARE, rows[1] // _SQUARE + 1)
+        ]
+        top, left = (max(self.cells[axis][0], at[0] // _SQUARE * _SQUARE) for axis, at in enumerate((rows, cols)))
+        whole = np.concatenate([np.concatenate(line, axis=2) for line in squares], axis=1)
+        return whole[:, rows[0] - top : rows[1] - top + 1, cols[0] - left : cols[1] - left + 1]
 
     def whole_pixels(self, snap_px: float, averaged: bool) -> tuple[int, int, int] | None:
         """First (column, row) and averaging with which whole source pixels stand for the grid's, or None."""
-        reduce = max(1, round(self.coarsening())) if averaged else 1
-        rows, cols = (self.step * (k + np.arange(n)) for k, n in zip(self.first, self.src_px.shape[1:], strict=True))
-        shift_px = self.src_px / reduce - np.stack(np.meshgrid(cols, rows))
+        reduce = max(1, round(self.coarsening)) if averaged else 1
+        rows, cols = (self.step * np.arange(first, last + 1) for first, last in self.cells)
+        src_px = self._nodes(*self.cells)
+        shift_px = src_px / reduce - np.stack(np.meshgrid(cols, rows))
         drift = np.ptp(shift_px, axis=(1, 2)).max()
         distortion = drift / max(np.ptp(cols), np.ptp(rows)) * snap_px
         if not (drift <= SNAP_DRIFT_PX and distortion <= SNAP_DISTORTION_PX):
@@ -178,15 +205,25 @@ class Lattice:
         return int(col), int(row), reduce
 
 
+@lru_cache(maxsize=64)
+def _square(nodes: Lattice, i: int, j: int) -> FloatArray:
+    """(2, n, m) the nodes of one square, as far as there are any. They are always computed together, to the same last bit."""
+    rows, cols = (
+        np.arange(max(first, k * _SQUARE), min(last, (k + 1) * _SQUARE - 1) + 1.0) * nodes.step
+        for k, (first, last) in zip((i, j), nodes.cells, strict=True)
+    )
+    return _exact(nodes.placement, nodes.grid, rows, cols)
+
+
 @lru_cache(maxsize=8)
 def lattice(placement: Placement, grid: GeoBox) -> Lattice:
     """Source pixel coordinates over ``grid``, on nodes near enough for `MAP_ERROR_PX` between them."""
     step, reach = 64, _reach(placement, grid)
-    while step > 1 and _lattice_error_px(placement, grid, _cells(reach, step), step) > MAP_ERROR_PX:
+    while step > 1 and _tested(placement, grid, _cells(reach, step), step)[0] > MAP_ERROR_PX:
         step //= 2
-    cells = _cells(reach, step)
-    rows, cols = (np.arange(first, last + 1.0) * step for first, last in cells)
-    return Lattice(step, (cells[0][0], cells[1][0]), _exact(placement, grid, rows, cols))
+    (top, bottom), (left, right) = _cells(reach, step)
+    _, coarsening = _tested(placement, grid, [(top, bottom), (left, right)], step)
+    return Lattice(placement, grid, step, ((top, bottom), (left, right)), coarsening)
 
 
 def _reach(placement: Placement, grid: GeoBox) -> FloatArray:
@@ -206,15 +243,19 @@ def _cells(reach: FloatArray, step: int) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in zip(low, high, strict=True)]
 
 
-def _lattice_error_px(placement: Placement, grid: GeoBox, cells: list[tuple[int, int]], step: int) -> float:
-    """Largest error in the middle of lattice cells, some of them where they are many."""
+def _tested(placement: Placement, grid: GeoBox, cells: list[tuple[int, int]], step: int) -> tuple[float, float]:
+    """Largest error in the middle of lattice cells, and source pixels per grid pixel; of some cells where they are many."""
     tested = [np.unique(np.linspace(first, last - 1, _TESTED_CELLS).astype(int)) * step for first, last in cells]
     corners = [np.stack([at, at + step], axis=1).ravel().astype(float) for at in tested]
     at_corners = _exact(placement, grid, corners[0], corners[1])
     pairs = at_corners[:, ::2] + at_corners[:, 1::2]
     middles = (pairs[:, :, ::2] + pairs[:, :, 1::2]) / 4
     error = np.abs(middles - _exact(placement, grid, tested[0] + step / 2, tested[1] + step / 2))
-    return float(np.nan_to_num(error).max())
+    first = at_corners[:, ::2, ::2]
+    across, down = at_corners[:, ::2, 1::2] - first, at_corners[:, 1::2, ::2] - first
+    area = np.abs(across[0] * down[1] - across[1] * down[0])
+    known = area[np.isfinite(area)]
+    return float(np.nan_to_num(error).max()), float(np.sqrt(np.median(known))) / step if known.size else 1.0
 
 
 def _exact(placement: Placement, grid: GeoBox, rows: FloatArray, cols: FloatArray) -> FloatArray:

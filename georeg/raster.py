@@ -28,6 +28,7 @@ from rasterio.windows import Window
 from georeg.errors import InputError
 from georeg.initial import Frame, Placed, is_plain, place
 from georeg.options import InitialKind
+from georeg.remote import current, fetching, is_remote, without_secrets
 
 CACHE_BYTES = 96 * 2**20
 """Decoded blocks that GDAL may keep while rasters are read."""
@@ -57,8 +58,10 @@ class Raster:
     """1-based numbers of alpha bands."""
     has_mask: bool
     """False where the file declares every pixel valid."""
-    categorical: bool
-    """True where band 1 holds classes (it has a colour table)."""
+    classes: tuple[int, ...]
+    """1-based numbers of the bands that the file says hold classes: by a colour table, one bit, or a thematic layer."""
+    block_shape: tuple[int, int] = (1, 1)
+    """(height, width) of what is decoded at once."""
     files: tuple[str, ...] = ()
     """Every file it is read from, such as sidecars and the sources of a VRT."""
     placed: Placed = "geotransform"
@@ -72,7 +75,12 @@ class Raster:
     @property
     def name(self) -> str:
         """File name without its folder, for messages."""
-        return os.path.basename(self.path) or self.path
+        return os.path.basename(without_secrets(self.path)) or self.path
+
+    @property
+    def remote(self) -> bool:
+        """Whether some of it is read over the network."""
+        return any(is_remote(name) for name in (self.path, *self.files))
 
 
 def open_raster(
@@ -104,9 +112,10 @@ def open_raster(
     path = os.fspath(path)
     ref = reference
     frame = None if ref is None else Frame(ref.name, ref.crs, ref.transform, ref.shape)
-    with _dataset(path) as dataset:
-        _check_bands(dataset, path)
-        crs, transform, placed = place(dataset, path, initial, frame)
+    with fetching(path, current()), _dataset(path) as dataset:
+        told = without_secrets(path)
+        _check_bands(dataset, told)
+        crs, transform, placed = place(dataset, told, initial, frame)
         flags = dataset.mask_flag_enums
         return Raster(
             path=path,
@@ -119,7 +128,8 @@ def open_raster(
             nodata_given=nodata is not None,
             alpha_bands=tuple(i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha),
             has_mask=any(MaskFlags.all_valid not in f for f in flags),
-            categorical=ColorInterp.palette in dataset.colorinterp,
+            classes=tuple(band for band in dataset.indexes if _declared_classes(dataset, band)),
+            block_shape=dataset.block_shapes[0],
             files=tuple(dataset.files),
             placed=placed,
         )
@@ -128,7 +138,7 @@ def open_raster(
 def holds_raster(path: str) -> bool:
     """True for a file that GDAL can open as a raster, or as several."""
     try:
-        with _dataset(path) as dataset:
+        with fetching(path, current()), _dataset(path) as dataset:
             return bool(dataset.count or dataset.subdatasets)
     except InputError:
         return False
@@ -142,14 +152,14 @@ def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None)
     InputError
         As `open_raster`; CRS and geotransform are both there, or neither and no other georeferencing.
     """
-    with _dataset(os.fspath(path)) as dataset:
+    with fetching(os.fspath(path), current()), _dataset(os.fspath(path)) as dataset:
         plain = is_plain(dataset)
     return open_raster(path, nodata=nodata, initial="none" if plain else "geotransform")
 
 
 def own_transform(path: str | os.PathLike[str]) -> Affine | None:
     """The geotransform of a file, whatever it was placed by; None where it has none."""
-    with _dataset(os.fspath(path)) as dataset:
+    with fetching(os.fspath(path), current()), _dataset(os.fspath(path)) as dataset:
         transform: Affine = dataset.transform
     return None if transform.is_identity or transform.determinant == 0 else transform
 
@@ -175,12 +185,23 @@ def _dataset(path: str, **options: Any) -> Any:
     except UnicodeEncodeError as exc:
         raise InputError(f"the name {path!r} is not UTF-8, and GDAL cannot open it; rename the file") from exc
     except RasterioIOError as exc:
+        reason = without_secrets(str(exc).strip().splitlines()[0]) if str(exc).strip() else "unknown error"
+        if is_remote(path):
+            raise InputError(
+                f"{without_secrets(path)} cannot be read over the network ({reason.rstrip('.!')}); check its address, your "
+                "access to it and the connection, or download it"
+            ) from exc
         if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
             raise InputError(f"{path} does not exist; check the path") from exc
         if os.path.isfile(path) and not os.access(path, os.R_OK):
             raise InputError(f"no permission to read {path}; change its permissions or copy it") from exc
-        reason = str(exc).strip().splitlines()[0] if str(exc).strip() else "unknown error"
         raise InputError(f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read") from exc
+
+
+def _declared_classes(dataset: Any, band: int) -> bool:
+    one_bit = dataset.tags(band, ns="IMAGE_STRUCTURE").get("NBITS") == "1"
+    thematic = dataset.tags(band).get("LAYER_TYPE") == "thematic"
+    return bool(one_bit or thematic or dataset.colorinterp[band - 1] == ColorInterp.palette)
 
 
 def _check_bands(dataset: Any, path: str) -> None:
@@ -200,7 +221,8 @@ class Reader:
     def __init__(self, raster: Raster) -> None:
         self.raster = raster
         self._lock = threading.Lock()
-        self._open: dict[bool, Any] = {}
+        self._open: dict[bool | tuple[str, int], Any] = {}
+        self._traffic = current()
 
     def __enter__(self) -> Reader:
         # GDAL would keep a twentieth of the memory in decoded blocks; it is put back on leaving
@@ -289,17 +311,41 @@ class Reader:
         if reduce > 1:
             options |= {"out_shape": (len(bands), *shape), "resampling": Resampling.average}
         try:
-            with self._lock:
+            with self._lock, fetching(self.raster.path, self._traffic, remote=self.raster.remote):
                 handle = self._handle(overviews and reduce > 1)
+                if self.raster.remote and self._traffic is not None:
+                    self._fetch(handle, window, bands, reduce if overviews else 1)
                 values = handle.read(list(bands), **options)
                 mask = self._valid(handle, values, bands, options)
         except (RasterioError, CPLE_BaseError, ValueError) as exc:
+            advice = (
+                "the server or the connection may have failed: try again, or download it"
+                if self.raster.remote
+                else "the file may be truncated or damaged: copy or download it again"
+            )
             raise InputError(
-                f"{self.raster.path} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
-                f"columns {window.col_off}-{window.col_off + window.width} ({str(exc).splitlines()[0]}); "
-                "the file may be truncated or damaged: copy or download it again"
+                f"{without_secrets(self.raster.path)} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
+                f"columns {window.col_off}-{window.col_off + window.width} ({without_secrets(str(exc).splitlines()[0])}); {advice}"
             ) from exc
         return values, mask
+
+    def _fetch(self, handle: Any, window: Window, bands: Sequence[int], reduce: int) -> None:
+        """Have GDAL fetch the blocks of a window, of the overview that it would read; then they are read from its memory.
+
+        It tells what it fetches, but rasterio drops that while it reads pixels; not so while they are summed.
+        """
+        factors = [factor for factor in handle.overviews(bands[0]) if factor <= reduce]
+        factor = max(factors, default=1)
+        if factors:
+            level = ("level", factors.index(factor))
+            if level not in self._open:
+                self._open[level] = _dataset(self.raster.path, OVERVIEW_LEVEL=level[1])
+            handle = self._open[level]
+        left, top = int(window.col_off) // factor, int(window.row_off) // factor
+        right = min(-(-int(window.col_off + window.width) // factor), handle.width)
+        bottom = min(-(-int(window.row_off + window.height) // factor), handle.height)
+        for band in bands:
+            handle.checksum(band, window=Window(left, top, right - left, bottom - top))
 
     def _valid(
         self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]
@@ -327,9 +373,9 @@ def check_bands(raster: Raster, bands: Sequence[int]) -> tuple[int, ...]:
     """
     for band in bands:
         if not 1 <= band <= raster.count:
-            raise InputError(f"{raster.path} has no band {band}; it has bands 1 to {raster.count}")
+            raise InputError(f"{without_secrets(raster.path)} has no band {band}; it has bands 1 to {raster.count}")
         if band in raster.alpha_bands:
-            raise InputError(f"band {band} of {raster.path} is its alpha band; choose a band with an image")
+            raise InputError(f"band {band} of {without_secrets(raster.path)} is its alpha band; choose a band with an image")
     if not bands:
-        raise InputError(f"no band of {raster.path} was chosen; give at least one number from 1")
+        raise InputError(f"no band of {without_secrets(raster.path)} was chosen; give at least one number from 1")
     return tuple(bands)

@@ -10,11 +10,11 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from georeg.execution import Progress, counted, run_ordered, silent, workers
-from georeg.geotiff import BLOCK_PX, write_values
+from georeg.geotiff import write_values
 from georeg.models import FloatArray
 from georeg.overlap import unit_name
 from georeg.placement import Placement, apply_transform, lattice, transform_xy
-from georeg.warp import output_windows
+from georeg.regrid import BLOCK_PX, output_windows
 
 RELATIVE_ERROR = 0.01
 """Largest error of the values between those that are computed exactly, as a share of the value."""
@@ -55,7 +55,7 @@ class Certainty:
         if not self.resampled:
             rows, cols = np.mgrid[: window.height, : window.width] + 0.5
             return np.stack([cols + window.col_off, rows + window.row_off])
-        src_px = lattice(self.placement, self.grid).at_centres(window)
+        src_px = lattice(self.placement, self.grid).positions(window).px
         height, width = self.placement.raster.shape
         inside = (src_px >= 0).all(axis=0) & (src_px[0] < width) & (src_px[1] < height)
         return np.where(inside, src_px, np.nan)

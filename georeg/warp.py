@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -20,10 +19,7 @@ from scipy import ndimage
 from georeg.models import FloatArray
 from georeg.placement import Lattice, Placement, apply_transform, compose, lattice
 from georeg.raster import Reader
-
-Kernel = Literal["nearest", "bilinear", "cubic", "quintic"]
-
-_ORDERS: dict[Kernel, int] = {"nearest": 0, "bilinear": 1, "cubic": 3, "quintic": 5}
+from georeg.resampling import Kernel, fill, interpolate, taps
 
 
 @dataclass(frozen=True)
@@ -112,91 +108,23 @@ def _interpolate(
     dtype: DTypeLike,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
-    coarsening = nodes.coarsening()
-    reduce = 1 if kernel == "nearest" else max(1, int(coarsening / 2))
-    remaining = coarsening / reduce
-    sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and kernel != "nearest" else 0.0
+    smooth = kernel != "nearest"
+    reduce = max(1, int(nodes.coarsening / 2)) if smooth else 1
+    remaining = nodes.coarsening / reduce
+    sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and smooth else 0.0
     # twice what the filters reach over: the fill of the invalid pixels that they meet is found as far away again
-    halo = 2 * (len(_prefilter(_ORDERS[kernel])) // 2 + int(4 * sigma_px + 0.5) + 3)
-    position = nodes.at_centres(window) / reduce - 0.5
-    position = np.rint(np.nan_to_num(position, nan=-1e6) * 2.0**20) / 2.0**20  # then `- low` loses no bit
+    halo = 2 * (taps(kernel).reach_px + int(4 * sigma_px + 0.5) + 1) if smooth else 1
+    at = nodes.positions(window)
     extent = np.array(reader.raster.shape[::-1]) // reduce
-    low = np.clip(np.floor(position.min(axis=(1, 2))).astype(int) - halo, -halo, extent + halo)
-    high = np.clip(np.ceil(position.max(axis=(1, 2))).astype(int) + halo + 1, -halo, extent + halo)
-    shape = (int(high[1] - low[1]), int(high[0] - low[0]))
-    if min(shape) <= 2 * halo:
-        nothing = np.zeros((len(bands), window.height, window.width), dtype)
+    ends = (np.array(at.low) / reduce - halo - 1, np.array(at.high) / reduce + halo + 1)
+    low, high = (np.clip(end, -halo, extent + halo).astype(int) for end in ends)
+    if (high - low).min() <= 2 * halo:
+        nothing = np.zeros((len(bands), int(window.height), int(window.width)), dtype)
         return nothing, nothing.astype(bool)
-    corner = (int(low[1]), int(low[0]))
+    corner, shape = (int(low[1]), int(low[0])), (int(high[1] - low[1]), int(high[0] - low[0]))
     data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
-    at = np.stack([position[1] - low[1], position[0] - low[0]])
-    _fill(data, valid)
-    return np.stack([_resample(band, at, kernel, sigma_px) for band in data]), _valid_at(valid, at)
-
-
-def _fill(data: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-    """Give invalid pixels of each band the nearest valid value, in place, so that no nodata bleeds through a kernel."""
-    nearest = None
-    for k, (band, known) in enumerate(zip(data, valid, strict=True)):
-        if known.all() or not known.any():
-            continue
-        if nearest is None or not np.array_equal(known, valid[k - 1]):
-            nearest = tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
-        data[k] = band[nearest]
-
-
-def _resample(band: NDArray[Any], at: FloatArray, kernel: Kernel, sigma_px: float) -> NDArray[Any]:
-    order = _ORDERS[kernel]
+    if smooth:
+        fill(data, valid)
     if sigma_px:
-        band = ndimage.gaussian_filter(band, sigma_px, mode="nearest")
-    spline = band
-    if order > 1:
-        for axis in (0, 1):
-            spline = ndimage.correlate1d(spline, _prefilter(order), axis, mode="mirror")
-    values = ndimage.map_coordinates(spline, at, order=order, prefilter=False, mode="mirror")
-    nearest = np.rint(at).astype(np.intp)
-    on_pixel = (nearest == at).all(axis=0)
-    on_pixel &= (nearest >= 0).all(axis=0) & (nearest[0] < band.shape[0]) & (nearest[1] < band.shape[1])
-    values[on_pixel] = band[tuple(nearest[:, on_pixel])]
-    return np.asarray(values)
-
-
-@lru_cache
-def _prefilter(order: int) -> FloatArray:
-    """Taps that turn samples into coefficients of a B-spline, to 5e-8. Unlike a recursion they act alike in any window."""
-    if order < 2:
-        return np.ones(1)
-    at_integers, radius = {3: ((4 / 6, 1 / 6), 13), 5: ((66 / 120, 26 / 120, 1 / 120), 20)}[order]
-    turn = 2 * np.pi * np.fft.rfftfreq(256)
-    spectrum = at_integers[0] + sum(2 * b * np.cos(k * turn) for k, b in enumerate(at_integers[1:], start=1))
-    half = np.fft.irfft(1 / spectrum)[: radius + 1]
-    taps = np.concatenate([half[:0:-1], half])
-    return np.asarray(taps / taps.sum())
-
-
-def _valid_at(valid: NDArray[np.bool_], at: FloatArray) -> NDArray[np.bool_]:
-    rows, cols = np.rint(at).astype(np.intp)
-    _, height, width = valid.shape
-    inside = (rows >= 0) & (rows < height) & (cols >= 0) & (cols < width)
-    return np.asarray(inside & valid[:, rows.clip(0, height - 1), cols.clip(0, width - 1)])
-
-
-def output_windows(shape: tuple[int, int], side_px: int) -> list[Window]:
-    """Windows of at most ``side_px`` square that cover an image (height, width), row by row."""
-    height, width = shape
-    return [
-        Window(col, row, min(side_px, width - col), min(side_px, height - row))
-        for row in range(0, height, side_px)
-        for col in range(0, width, side_px)
-    ]
-
-
-def resample_window(
-    reader: Reader, placement: Placement, grid: GeoBox, kernel: Kernel, window: Window
-) -> tuple[Window, NDArray[Any], NDArray[np.bool_]]:
-    """Every band of a raster on one window of ``grid``, with one interpolation from its own pixels."""
-    dtype = np.result_type(*placement.raster.dtypes)
-    work = np.result_type(dtype, np.float32) if dtype.itemsize <= 2 or dtype.kind in "fc" else np.float64
-    bands = range(1, placement.raster.count + 1)
-    patch = sample(reader, placement, grid, bands, kernel=kernel, dtype=work, window=window)
-    return window, patch.data, patch.valid
+        data = np.stack([ndimage.gaussian_filter(band, sigma_px, mode="nearest") for band in data])
+    return interpolate(data, valid, at, corner, reduce=reduce, kernel=kernel)

@@ -19,7 +19,7 @@ import georeg
 from georeg.cli import main
 from georeg.errors import InputError, OutputError
 from georeg.interchange import fit_to_dict
-from georeg.warp import output_windows
+from georeg.regrid import output_windows
 
 CLASSES = {0: (0, 0, 0), 3: (200, 0, 0), 7: (0, 200, 0)}
 

@@ -29,6 +29,7 @@ from rasterio.windows import Window
 
 import georeg
 from georeg.copies import copy_with_transform
+from georeg.encoding import encoding_of
 from georeg.errors import InputError, OutputError
 from georeg.files import SIDECARS, check_output, replacing, write_bytes
 from georeg.geotiff import write_blocks
@@ -622,8 +623,9 @@ def test_a_failure_in_mid_writing_leaves_everything_as_it_was(exists: bool, tmp_
         out.write_bytes(b"old")
         Path(f"{out}.aux.xml").write_bytes(b"<PAMDataset/>")
     before = files(tmp_path)
+    raster = open_raster(source)
     with pytest.raises(InputError, match="cannot be read"):
-        write_blocks(open_raster(source), grid(1024, 512), blocks_that_fail(), str(out))
+        write_blocks(raster, grid(1024, 512), encoding_of(raster), blocks_that_fail(), str(out))
     assert files(tmp_path) == before
 
 

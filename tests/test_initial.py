@@ -22,6 +22,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
+from rasterio.windows import Window
 
 import georeg
 from georeg.cli import main
@@ -324,7 +325,7 @@ LARGE = {
 def large(angle_deg: float, scale: float, offset_px: tuple[float, float]) -> tuple[Placement, Affine]:
     """A raster of 160 by 120 pixels in UTM, and the geotransform that a large affine correction gives it."""
     raster = Raster(
-        "", "GTiff", CRS.from_user_input(UTM), REFERENCE, (120, 160), ("uint8",), None, False, (), False, False
+        "", "GTiff", CRS.from_user_input(UTM), REFERENCE, (120, 160), ("uint8",), None, False, (), False, ()
     )
     right = REFERENCE @ Affine.translation(*offset_px) @ Affine.rotation(angle_deg) @ Affine.scale(scale)
     return Placement(raster, raster.crs, correcting(raster, raster.crs, right)), right
@@ -348,13 +349,13 @@ def test_a_large_affine_correction_needs_no_fine_lattice(angle_deg, scale, offse
     grid = GeoBox((400, 400), compose(REFERENCE, Affine.translation(-50, -50)), UTM)
     nodes = lattice(place, grid)
     assert nodes.step == 64
-    assert nodes.coarsening() == pytest.approx(1 / scale, rel=1e-6)
-    rows, cols = (
-        nodes.step * (first + np.arange(n)) for first, n in zip(nodes.first, nodes.src_px.shape[1:], strict=True)
-    )
-    at = np.stack(np.meshgrid(cols, rows), axis=-1).reshape(-1, 2).astype(float)
+    assert nodes.coarsening == pytest.approx(1 / scale, rel=1e-6)
+    (top, bottom), (left, right_) = nodes.cells
+    corner, far = (nodes.step * np.array(at) for at in ((left, top), (right_, bottom)))
+    window = Window(*corner, *(far - corner))
+    at = corner + 0.5 + np.stack(np.meshgrid(*(np.arange(n) for n in far - corner)), axis=-1).reshape(-1, 2)
     exact = apply_transform(~right, apply_transform(grid.affine, at))
-    np.testing.assert_allclose(nodes.src_px.reshape(2, -1).T, exact, atol=1e-6)
+    np.testing.assert_allclose(nodes.positions(window).px.reshape(2, -1).T, exact, atol=1e-6)
 
 
 @pytest.mark.parametrize("angle_deg", [0, 37, 90, -145, 180])

@@ -17,12 +17,15 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 from rasterio.windows import Window
 
+from georeg.encoding import working_dtype
 from georeg.errors import InputError
 from georeg.models import LADDER, PolynomialDisplacement, Translation, identity
 from georeg.overlap import nodes, pair_rasters
 from georeg.placement import Placement, apply_transform, compose, corrected_transform, lattice
 from georeg.raster import Raster, Reader, open_raster
-from georeg.warp import Kernel, output_windows, resample_window, sample
+from georeg.regrid import output_windows
+from georeg.resampling import Kernel
+from georeg.warp import sample
 
 UTM33, UTM32 = CRS.from_epsg(32633), CRS.from_epsg(32632)
 CORNER_XY = (302000.0, 5771000.0)
@@ -57,7 +60,7 @@ def described(
 ) -> Raster:
     """A raster that need not exist."""
     transform = transform or grid_at((1, 1)).affine
-    return Raster(name, "GTiff", crs, transform, shape, ("uint8",), None, False, (), False, False)
+    return Raster(name, "GTiff", crs, transform, shape, ("uint8",), None, False, (), False, ())
 
 
 def noise(shape: tuple[int, int], dtype: str = "float32", seed: int = 0) -> NDArray[Any]:
@@ -81,8 +84,11 @@ def on_grid(
     out, valid = np.zeros(shape), np.zeros(shape, bool)
     with Reader(raster) as reader:
         for window in output_windows(shape, side_px):
-            place, data, ok = resample_window(reader, Placement(raster, UTM33, model), grid, kernel, window)
-            out[place.toslices()], valid[place.toslices()] = data[0], ok[0]
+            dtype = working_dtype(raster.dtypes)
+            patch = sample(
+                reader, Placement(raster, UTM33, model), grid, [1], kernel=kernel, dtype=dtype, window=window
+            )
+            out[window.toslices()], valid[window.toslices()] = patch.data[0], patch.valid[0]
     return out, valid
 
 
@@ -185,7 +191,7 @@ def test_map_between_lattice_nodes_is_exact(src: CRS) -> None:
     transform = Affine(gsd, 0, x, 0, -gsd, y)
     grid, model = grid_at((700, 900), turn_deg=3.0), bent("polynomial3", 5.0)
     placement = Placement(described((800, 800), transform, src), UTM33, model)
-    src_px = lattice(placement, grid).at_centres(Window(0, 0, 900, 700))
+    src_px = lattice(placement, grid).positions(Window(0, 0, 900, 700)).px
     row, col = (at.ravel() for at in np.indices((700, 900))[:, ::53, ::47])
     xy = apply_transform(grid.affine, np.stack([col, row], axis=1) + 0.5)
     tgt_xy = model.inverse(xy)
