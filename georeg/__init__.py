@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from georeg.fit import Fit as Fit
     from georeg.fit import fit as fit
     from georeg.gcps import read_points as read_points
+    from georeg.in_place import undo as undo
     from georeg.options import FitOptions as FitOptions
     from georeg.options import HandOptions as HandOptions
     from georeg.options import InputOptions as InputOptions
@@ -57,6 +58,7 @@ _HOME = {
     "fit_by_hand": "by_hand",
     "match": "align",
     "read_points": "gcps",
+    "undo": "in_place",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

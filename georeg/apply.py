@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
-from georeg.copies import copy_with_transform
-from georeg.encoding import encoding_of
+from georeg.correct import Correction, way_of
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, counted, silent
-from georeg.files import check_output, replacing
+from georeg.files import check_output
 from georeg.fit import Fit
-from georeg.geotiff import write_blocks
 from georeg.initial import PIXELS
 from georeg.lazily import Lazily
 from georeg.options import WriteOptions
 from georeg.overlap import footprint
-from georeg.pictures import check_format, picture_format, write_picture
-from georeg.placement import Placement, corrected_transform
+from georeg.pictures import check_format
+from georeg.placement import Placement
+from georeg.provenance import Confirmed, corrected_before, provenance
 from georeg.raster import Raster, holds_raster, open_raster, open_reference
-from georeg.regrid import Regridding, kernels_of
-from georeg.uncertainty import Certainty, write_uncertainty
 
 if TYPE_CHECKING:
     from georeg.layers import VectorFile
@@ -36,20 +34,13 @@ if TYPE_CHECKING:
 
 layers, vectors = Lazily("georeg.layers"), Lazily("georeg.vectors")
 PathLike = str | os.PathLike[str]
-How = Literal["geotransform", "resampled", "regridded", "vertices"]
-
-
-class Confirmed(Protocol):
-    """A result that holds a fit, such as a `georeg.Alignment`."""
-
-    @property
-    def fitted(self) -> Fit:
-        """Model and tie points."""
+How = Literal["geotransform", "in place", "gcps", "vrt", "resampled", "regridded", "vertices"]
+_log = logging.getLogger(__name__)
 
 
 def apply(
     result: Fit | Confirmed,
-    path: PathLike,
+    path: PathLike | None,
     options: WriteOptions | None = None,
     *,
     target: PathLike | None = None,
@@ -60,15 +51,17 @@ def apply(
 
     A translation or affine correction rewrites the geotransform alone, and the CRS of a file that had none, and touches
     no pixel; others, and ``options.resample``, put the pixels on the reference's grid, or, where a fit made by hand names
-    no reference, on one of the target's pixel size. So does every correction where the reference is a plain picture;
-    ``path`` may then be of a PNG or JPEG. Of a vector file the vertices are moved, see `georeg.vectors.write_vectors`.
+    no reference, on one of the target's pixel size; with ``options.resample`` off they become GCPs. So does every correction
+    where the reference is a plain picture; ``path`` may then be of a PNG or JPEG. A ``.vrt`` refers to the target's pixels and
+    holds the corrected geotransform or GCPs. Of a vector file the vertices are moved, see `georeg.vectors.write_vectors`.
+    What an output was corrected by stands in its metadata domain ``GEOREG``.
 
     Parameters
     ----------
     result
         An `Alignment`, or a `Fit`, which nothing has proven.
     path
-        The corrected copy; of a vector file in the format of its suffix.
+        The corrected copy; of a vector file in the format of its suffix. None with ``options.in_place``.
     target
         What to correct; by default the raster that was matched.
     protected
@@ -77,8 +70,8 @@ def apply(
     Returns
     -------
     how
-        ``"geotransform"``, ``"resampled"`` onto the reference's grid, ``"regridded"`` where there is no reference, or, of a
-        vector file, ``"vertices"``.
+        ``"geotransform"``, ``"in place"``, ``"gcps"`` or ``"vrt"``, which touch no pixel; ``"resampled"`` onto the reference's
+        grid, ``"regridded"`` where there is no reference, or, of a vector file, ``"vertices"``.
 
     Raises
     ------
@@ -88,21 +81,23 @@ def apply(
         The output exists, is an input, or cannot be written. Nothing is left under its name.
     """
     scene = _open_scene(result)
-    job = _Job(scene, scene.open(target), os.fspath(path), options or WriteOptions())
+    options, source = options or WriteOptions(), scene.open(target)
+    job = _Job(scene, source, _output(path, source, options), options)
     job.check(protected)
     return job.write(progress)
 
 
 def apply_all(
     result: Fit | Confirmed,
-    folder: PathLike,
+    folder: PathLike | None,
     targets: Sequence[PathLike],
     options: WriteOptions | None = None,
     *,
     protected: Iterable[str] = (),
     progress: Progress = silent,
 ) -> dict[str, How]:
-    """Correct several files of one acquisition, each into a file of its own name in ``folder``, which is made if need be.
+    """Correct several files of one acquisition, each into a file of its own name in ``folder``, which is made if need be, or,
+    with ``options.in_place``, where it is.
 
     Rasters that are no GeoTIFFs get the suffix ``.tif``. All outputs are checked before the first is written; each is
     then whole or absent. Everything else is as in `apply`.
@@ -119,12 +114,17 @@ def apply_all(
     OutputError
         Two targets have one name, or an output exists, is an input, or cannot be written.
     """
-    options, folder = options or WriteOptions(), os.fspath(folder)
+    options = options or WriteOptions()
     if options.uncertainty is not None:
         raise InputError(f"--uncertainty is of one target, {len(targets)} were given; run it for one of them")
     scene = _open_scene(result)
-    jobs = [_Job(scene, source, os.path.join(folder, _name(source)), options) for source in map(scene.open, targets)]
-    with _folder(folder):
+    sources = [scene.open(target) for target in targets]
+    paths = [None if folder is None else os.path.join(folder, _name(source, options)) for source in sources]
+    jobs = [
+        _Job(scene, source, _output(path, source, options), options)
+        for source, path in zip(sources, paths, strict=True)
+    ]
+    with nullcontext() if folder is None else _folder(os.fspath(folder)):
         _check_names(jobs)
         for job in jobs:
             job.check([*protected, *(other.source.path for other in jobs)])
@@ -137,6 +137,8 @@ class _Scene:
     """A correction, and what its result tells of the rasters that it was found with."""
 
     fitted: Fit
+    tags: dict[str, str]
+    """What an output says of it."""
     crs: CRS
     """Working CRS."""
     reference: Raster | None
@@ -194,12 +196,15 @@ class _Job:
         if not isinstance(self.source, Raster):
             layers.driver_for(self.source, self.path)
             vectors.check_layers(self.source, self.scene.frame())
-            if self.options.uncertainty is not None:
-                raise InputError(f"--uncertainty is of rasters, {self.source.path} holds vectors; leave it out")
+            for name, given in (("uncertainty", self.options.uncertainty), ("in-place", self.options.in_place)):
+                if given:
+                    raise InputError(f"--{name} is of rasters, {self.source.path} holds vectors; leave it out")
         else:
             check_format(self.path, self.scene.plain)
+            self.correction()
         protected = [*self._protected(), *more_inputs]
-        check_output(self.path, protected, overwrite=self.options.overwrite)
+        if not self.options.in_place:
+            check_output(self.path, protected, overwrite=self.options.overwrite)
         if self.options.uncertainty is not None:
             check_output(self.options.uncertainty, [*protected, self.path], overwrite=self.options.overwrite)
 
@@ -219,20 +224,22 @@ class _Job:
                 progress=progress,
             )
             return "vertices"
+        correction = self.correction()
+        before = corrected_before(self.source, correction.tags)
+        if before and not self.scene.fitted.model.still:
+            _log.warning(before)
+        correction.write(progress)
+        if correction.way == "resampled" and not self.scene.fitted.points.inputs.reference:
+            return "regridded"
+        return correction.way
+
+    def correction(self) -> Correction:
+        """Of a raster."""
+        assert isinstance(self.source, Raster)
         placement = Placement(self.source, self.scene.crs, self.scene.fitted.model)
-        plain = self.scene.plain or self.options.resample
-        transform = None if plain else corrected_transform(placement)
-        if transform is None:
-            grid = self.scene.grid(placement)
-            with _uncertainty(Certainty(placement, grid, resampled=True), self.options, progress):
-                _resample(placement, grid, self.path, self.options, progress)
-            return "resampled" if self.scene.fitted.points.inputs.reference else "regridded"
-        grid = GeoBox(self.source.shape, transform, self.source.crs.to_wkt())
-        with _uncertainty(Certainty(placement, grid, resampled=False), self.options, progress):
-            progress("write", 0, 1)
-            copy_with_transform(self.source, transform, self.path)
-            progress("write", 1, 1)
-        return "geotransform"
+        way, transform = way_of(placement, self.path, self.options, plain=self.scene.plain)
+        grid = self.scene.grid(placement) if way == "resampled" else None
+        return Correction(placement, grid, way, transform, self.path, self.options, self.scene.tags)
 
 
 def _open_scene(result: Fit | Confirmed) -> _Scene:
@@ -240,14 +247,23 @@ def _open_scene(result: Fit | Confirmed) -> _Scene:
     inputs, crs = fitted.points.inputs, CRS.from_wkt(fitted.points.crs)
     needed = crs == PIXELS or inputs.initial not in ("auto", "geotransform")
     there = needed or os.path.exists(inputs.reference)
-    return _Scene(fitted, crs, open_reference(inputs.reference) if there else None)
+    return _Scene(fitted, provenance(result), crs, open_reference(inputs.reference) if there else None)
 
 
-def _name(source: Raster | VectorFile) -> str:
+def _output(path: PathLike | None, source: Raster | VectorFile, options: WriteOptions) -> str:
+    if (path is None) != options.in_place:
+        raise InputError("an output and --in-place exclude each other; give one of them")
+    return source.path if path is None else os.fspath(path)
+
+
+def _name(source: Raster | VectorFile, options: WriteOptions) -> str:
     """Of the output in a folder."""
     stem, suffix = os.path.splitext(source.name)
-    geotiff = isinstance(source, Raster) and suffix.lower() not in (".tif", ".tiff")
-    return stem + ".tif" if geotiff else source.name
+    if not isinstance(source, Raster):
+        return source.name
+    if options.format == "vrt":
+        return stem + ".vrt"
+    return source.name if suffix.lower() in (".tif", ".tiff") else stem + ".tif"
 
 
 def _check_names(jobs: Sequence[_Job]) -> None:
@@ -275,29 +291,6 @@ def _folder(path: str) -> Iterator[None]:
         if new:
             with suppress(OSError):  # something is in it
                 os.rmdir(path)
-
-
-@contextmanager
-def _uncertainty(certainty: Certainty, options: WriteOptions, progress: Progress) -> Iterator[None]:
-    """The uncertainty is written before what it is of, and gets its name after: the failure of one leaves neither."""
-    if options.uncertainty is None:
-        yield
-        return
-    with replacing(options.uncertainty) as temporary:
-        write_uncertainty(certainty, temporary, progress=progress)
-        yield
-
-
-def _resample(placement: Placement, grid: GeoBox, path: str, options: WriteOptions, progress: Progress) -> None:
-    raster = placement.raster
-    kernels = kernels_of(raster.dtypes, raster.classes)
-    if options.resampling != "auto":
-        kernels = (options.resampling,) * raster.count
-    picture = picture_format(path) is not None
-    encoding = replace(encoding_of(raster), nodata=None) if picture else encoding_of(raster)
-    write = write_picture if picture else write_blocks
-    with Regridding(placement, grid, kernels, encoding).running(progress) as blocks:
-        write(raster, grid, encoding, blocks, path)
 
 
 def _own_grid(placement: Placement) -> GeoBox:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from georeg.errors import FitError
 from georeg.mixture import Robust, axes_px, known_axes, precision, robust_fit
@@ -221,14 +223,31 @@ def blocks(points: TiePoints) -> NDArray[np.intp]:
     kept = xy[used] if used.any() else xy
     if not len(kept):
         return np.zeros(0, np.intp)
+    if points.apart:
+        return _numbered(_cells_of_patches(points))
     low, extent = kept.min(axis=0), np.ptp(kept, axis=0)
     spacing = np.sqrt(extent.prod() / len(kept)) if extent.all() else extent.max() / len(kept)
     # windows that overlap by more than half share their errors: they belong in one block
     alike = points.window_px * points.gsd * (told_by_each(points) < 1)
     side = max(float(np.sqrt(extent.prod()) / N_BLOCKS), 1.5 * float(spacing), 0.75 * alike) or 1.0
-    cell = np.floor((xy - low) / side).astype(np.intp)
+    return _numbered(np.floor((xy - low) / side).astype(np.intp))
+
+
+def _numbered(cell: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Numbers of (N, 2) cells, a class of which is never beside another of its own."""
     _, number = np.unique(cell, axis=0, return_inverse=True)
     return np.asarray(N_BLOCK_CLASSES * number.ravel() + (cell[:, 0] + 2 * cell[:, 1]) % N_BLOCK_CLASSES)
+
+
+def _cells_of_patches(points: TiePoints) -> NDArray[np.intp]:
+    """(N, 2) cell of each tie point, by the middle of its patch: a patch lies in one cell, and so is withheld whole."""
+    xy = points.ref_xy
+    near = cKDTree(xy).sparse_distance_matrix(cKDTree(xy), points.apart)
+    _, patch = connected_components(near)
+    count = np.bincount(patch)[:, None]
+    middle = np.stack([np.bincount(patch, side) for side in xy.T], axis=1) / count
+    pitch = float(np.median(cKDTree(middle).query(middle, k=2)[0][:, 1])) if len(middle) > 1 else 1.0
+    return np.asarray(np.rint((middle - middle.min(axis=0)) / pitch).astype(np.intp)[patch])
 
 
 def told_by_each(points: TiePoints) -> float:

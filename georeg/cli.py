@@ -6,10 +6,10 @@ import argparse
 import dataclasses
 import importlib
 import logging
+import os
 import re
-import signal
 import sys
-import threading
+import traceback
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,47 +18,64 @@ from typing import Any
 
 import georeg
 from georeg.errors import GeoregError
+from georeg.interrupts import interrupted, listening
 from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.temporaries import forget_written
 
 DESCRIPTION = (
     "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
 )
 _MUTE = logging.NullHandler()
+_log = logging.getLogger(__name__)
 EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you set was exceeded"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    """Run the command line; returns the exit code. Without ``argv`` the process is taken to be its own."""
+    arguments = _parsed(argv)
     # rasterio logs what it then raises: it is said once, in our sentence
     logging.getLogger("rasterio").addHandler(_MUTE)
+    forget_written()
     try:
-        # what the verbs need takes half a second to import: not for --help
-        verbs = importlib.import_module("georeg.verbs")
-        with _terminated_cleanly(), _warnings_told():
+        with listening(own_process=argv is None), _warnings_told():
+            # what the verbs need takes half a second to import: not for --help
+            verbs = importlib.import_module("georeg.verbs")
             getattr(verbs, arguments.verb)(arguments)
     except GeoregError as exc:
         print(f"georeg: {exc}", file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
-        print("georeg: interrupted; nothing was written", file=sys.stderr)
+        print(interrupted(), file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1  # the reader of our output has gone: it has what it wanted
+    except Exception as exc:  # noqa: BLE001 - whoever meets a bug of ours gets a sentence, not a page of our code
+        print(f"georeg: {_unforeseen(exc)}", file=sys.stderr)
+        return 1
     return 0
 
 
-@contextmanager
-def _terminated_cleanly() -> Iterator[None]:
-    """Being terminated is being interrupted, so that no temporary file is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if hasattr(arguments, "in_place") and arguments.in_place == (arguments.output is not None):
+        parser.error("give either -o FILE or --in-place")
+    return arguments
+
+
+def _unforeseen(exc: Exception) -> str:
+    """The sentence for what none of our errors foresees; the log has the rest."""
+    _log.debug("unforeseen", exc_info=exc)
+    reason = " ".join(str(exc).split())
+    if isinstance(exc, MemoryError) or "Insufficient memory" in reason:  # as OpenCV says it
+        return (
+            f"the memory is full ({reason or type(exc).__name__}); lower --threads, close other programs, or use a machine "
+            "with more memory"
+        )
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if os.path.dirname(georeg.__file__) in frame.filename] or frames
+    at = f"{os.path.basename(ours[-1].filename)}:{ours[-1].lineno}"
+    return f"internal error: {type(exc).__name__}: {reason} at {at}; please report this with the command"
 
 
 @contextmanager
@@ -81,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "align", "align one raster to another: match, fit, assess and apply")
     _two_rasters(verb)
-    _output(verb, "the corrected target, a GeoTIFF; a .png or .jpg too, of two plain pictures")
+    _output(verb, "the corrected target, a GeoTIFF or .vrt; a .png or .jpg too, of two plain pictures", required=False)
     verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions)
 
@@ -115,8 +132,15 @@ def _parser() -> argparse.ArgumentParser:
         "matched. What must be resampled goes onto the reference's grid whatever its own pixels; classes without a colour "
         "table need --resampling nearest. Of vectors the vertices move, and straight segments stay straight",
     )
-    _output(verb, "the corrected file, a GeoTIFF or of the vector format of its suffix; of several targets a FOLDER")
+    _output(
+        verb,
+        "the corrected file, a GeoTIFF, .vrt or of the vector format of its suffix; of several targets a FOLDER",
+        required=False,
+    )
     _options(verb, WriteOptions)
+
+    verb = _verb(verbs, "undo", "take back the last correction that was made in place, to the byte")
+    verb.add_argument("targets", nargs="+", metavar="TARGET", help="GeoTIFF corrected with --in-place")
 
     verb = _verb(verbs, "export", "write tie points or a correction for other programs")
     verb.add_argument("input", metavar="INPUT", help="file from georeg match, fit, assess or align --json")
@@ -160,6 +184,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     doc = field.metadata["doc"]
     if kind is bool:
         return {"action": "store_true", "help": doc}
+    if kind == bool | None:
+        return {"action": argparse.BooleanOptionalAction, "default": field.default, "help": doc}
     if typing.get_origin(kind) is types.UnionType:
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
     values: dict[str, Any] = {"default": field.default, "help": doc}
@@ -168,6 +194,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
         values["help"] = f"{doc} (default {shown})"
     if typing.get_origin(kind) is typing.Literal:
         return values | {"choices": typing.get_args(kind)}
+    if kind == tuple[str, ...]:
+        return {"action": "append", "default": [], "help": doc, "metavar": "NAME=VALUE"}
     if typing.get_origin(kind) is tuple:
         return values | {"type": _integers, "metavar": "N,N"}
     return values | {"type": kind, "metavar": {int: "N", str: "FILE"}.get(kind, "X")}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from georeg.errors import InputError, OutputError
-
-SIDECARS = (".ovr", ".msk", ".msk.ovr", ".aux.xml")
-"""Files that may stand beside a GeoTIFF and belong to it."""
+from georeg.temporaries import SIDECARS as SIDECARS
+from georeg.temporaries import held, is_new, put_in_place, written
 
 
 def check_output(path: str, inputs: Iterable[str], *, overwrite: bool) -> None:
@@ -76,60 +74,58 @@ def write_bytes(content: bytes, path: str) -> None:
 
 @contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """A temporary name beside ``path``, renamed to it if the block ends well and removed if it does not."""
-    folder, name = os.path.split(os.path.abspath(path))
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{name[:40]}.georeg-", dir=folder)
-        os.close(handle)
-        os.chmod(temporary, 0o666 & ~_umask())
-        try:
-            yield temporary
-            _sync(temporary)
-            for suffix in SIDECARS:
-                if os.path.exists(temporary + suffix):
-                    os.replace(temporary + suffix, path + suffix)
-                elif os.path.exists(path + suffix):
-                    os.remove(path + suffix)  # it described the file that is replaced
-            os.replace(temporary, path)
-        finally:
-            for suffix in ("", *SIDECARS):
-                with suppress(FileNotFoundError):
-                    os.remove(temporary + suffix)
-    except (RasterioError, CPLE_BaseError) as exc:
-        raise OutputError(
-            f"{path} cannot be written: {first_line(exc)} (is the disk full, or the source damaged?); "
-            "nothing was left under its name"
-        ) from exc
-    except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
+    """A name beside ``path``, of an empty file: renamed to it, with its sidecars, if the block ends well, else removed.
+
+    A name that was given by this function is given again: what is written there is renamed or removed by the outer block.
+    """
+    if is_new(path):
+        yield path
+        return
+    with _told(path), held(path) as mark:
+        new = mark + ".new"
+        open(new, "xb").close()
+        yield new
+        for suffix in ("", *SIDECARS):
+            if os.path.exists(new + suffix):
+                _sync(new + suffix)
+        put_in_place(mark, path)
 
 
 @contextmanager
 def replacing_set(path: str, protected: Iterable[str], *, overwrite: bool) -> Iterator[str]:
     """A name in a temporary folder beside ``path``; the files made in that folder move beside it if the block ends well.
 
-    For formats of several files. All of them are checked by `check_output` before the first is moved, and the one that is
-    called ``path`` is moved last.
+    For formats of several files. All of them are checked by `check_output` before the first is moved.
     """
     folder, name = os.path.split(os.path.abspath(path))
+    with _told(path), held(path) as mark:
+        new = mark + ".new"
+        os.mkdir(new)
+        os.mkdir(mark + ".old")
+        yield os.path.join(new, name)
+        made = sorted(os.listdir(new))
+        for file in made:
+            check_output(os.path.join(folder, file), protected, overwrite=overwrite)
+        for file in made:
+            if os.path.isfile(os.path.join(new, file)):
+                _sync(os.path.join(new, file))
+        put_in_place(mark, path)
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What fails while ``path`` is written is an `OutputError`."""
+    before = len(written())
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{name[:40]}.georeg-", dir=folder) as temporary:
-            yield os.path.join(temporary, name)
-            made = sorted(os.listdir(temporary), key=lambda file: (file == name, file))
-            for file in made:
-                check_output(os.path.join(folder, file), protected, overwrite=overwrite)
-            for file in made:
-                if os.path.isfile(os.path.join(temporary, file)):
-                    _sync(os.path.join(temporary, file))
-                os.replace(os.path.join(temporary, file), os.path.join(folder, file))
+        yield
+    except (RasterioError, CPLE_BaseError) as exc:
+        raise OutputError(
+            f"{path} cannot be written: {first_line(exc)} (is the disk full, or the source damaged?); "
+            "nothing was left under its name"
+        ) from exc
     except OSError as exc:
-        raise OutputError(f"{path} cannot be written: {_reason(exc)}; nothing was left under its name") from exc
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        left = "it is there without its sidecars" if path in written()[before:] else "nothing was left under its name"
+        raise OutputError(f"{path} cannot be written: {_reason(exc, path)}; {left}") from exc
 
 
 def _sync(path: str) -> None:
@@ -143,7 +139,10 @@ def first_line(exc: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(exc).__name__
 
 
-def _reason(exc: OSError) -> str:
+def _reason(exc: OSError, path: str) -> str:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "the disk is full, free some space or choose another folder"
-    return (exc.strerror or str(exc)).lower()
+    reason = (exc.strerror or str(exc)).lower()
+    name = exc.filename if isinstance(exc.filename, str) else ""
+    beside = os.path.dirname(os.path.abspath(name)) == os.path.dirname(os.path.abspath(path))
+    return reason if not name or (beside and os.path.basename(name).startswith(".")) else f"{name}: {reason}"

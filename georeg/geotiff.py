@@ -6,10 +6,8 @@ The only place where georeg opens a raster for writing. Output gets its name onc
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,11 +20,13 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from georeg.encoding import Encoding
 from georeg.errors import OutputError
 from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
 from georeg.placement import compose
 from georeg.raster import Raster
+from georeg.tiff import truncated_block
 
 BLOCK_PX = 512
 _GRID_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "GEOLOCATION", "COLOR_PROFILE")
@@ -36,6 +36,7 @@ _GRID_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC",
 def write_blocks(
     raster: Raster,
     grid: GeoBox,
+    encoding: Encoding,
     blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
     path: str,
 ) -> None:
@@ -49,8 +50,10 @@ def write_blocks(
         Where the pixels come from: types, nodata and metadata are taken over.
     grid
         Grid of the output.
+    encoding
+        What the pixels are.
     blocks
-        (window, data, valid), both (bands, h, w), in the order to write.
+        (window, pixels, valid), both (bands, h, w), in the order to write.
     path
         Destination.
 
@@ -60,8 +63,7 @@ def write_blocks(
         It cannot be written, or would replace a file that the raster is read from.
     """
     check_output(path, raster.files, overwrite=True)
-    dtype = np.result_type(*raster.dtypes)
-    nodata = _representable(raster.nodata, dtype)
+    dtype, nodata = encoding.dtype, encoding.nodata
     profile = {
         "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": nodata,
         "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
@@ -75,8 +77,8 @@ def write_blocks(
         masked = nodata is None and not raster.alpha_bands
         with opened(temporary, "w", **profile) as dataset:
             _copy_metadata(source, dataset)
-            for window, data, valid in blocks:
-                dataset.write(encode(data, valid, dtype, nodata), window=window)
+            for window, pixels, valid in blocks:
+                dataset.write(pixels, window=window)
                 if masked:
                     dataset.write_mask(valid.any(axis=0), window=window)
         shape = (grid.shape[0], grid.shape[1])
@@ -170,41 +172,6 @@ def _georeferencing(grid: GeoBox) -> dict[str, Any]:
     return {} if crs == PIXELS.to_wkt() else {"transform": grid.affine, "crs": crs}
 
 
-def _representable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """The nodata value if pixels of ``dtype`` can hold it, else None."""
-    if nodata is None or not np.issubdtype(dtype, np.integer):
-        return nodata
-    limits = np.iinfo(dtype)
-    return nodata if limits.min <= nodata <= limits.max and float(nodata).is_integer() else None
-
-
-def encode(data: NDArray[Any], valid: NDArray[np.bool_], dtype: np.dtype[Any], nodata: float | None) -> NDArray[Any]:
-    """Values in the file's type: rounded and clamped, never equal to nodata where valid."""
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        largest = np.asarray(limits.max, data.dtype)
-        if int(largest) > limits.max:  # 64 bits do not fit a double
-            largest = np.nextafter(largest, 0)
-        data = np.clip(np.rint(data), limits.min, largest)
-    data = data.astype(dtype)
-    fill = dtype.type(_fill_value(dtype) if nodata is None else nodata)
-    if nodata is not None:
-        data = np.where(data == fill, _beside(fill), data)
-    return np.where(valid, data, fill)
-
-
-def _fill_value(dtype: np.dtype[Any]) -> float:
-    """What an invalid pixel holds where no nodata value says so."""
-    return float("nan") if np.issubdtype(dtype, np.floating) else 0.0
-
-
-def _beside(value: Any) -> Any:
-    """A number so close to ``value`` that it may stand for it, and far enough for GDAL to tell them apart."""
-    if np.issubdtype(type(value), np.integer):
-        return value - 1 if value == np.iinfo(type(value)).max else value + 1
-    return value * type(value)(1 - 1e-5) if value else type(value)(np.finfo(type(value)).tiny)
-
-
 def _copy_metadata(source: Any, dataset: Any) -> None:
     dataset.update_tags(**source.tags())
     for domain in source.tag_namespaces():
@@ -243,18 +210,3 @@ def read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affi
     missing = truncated_block(path)
     if missing:
         raise OutputError(f"{missing} of the output was not written; is the disk full?")
-
-
-def truncated_block(path: str) -> str | None:
-    """Name the first block of a GeoTIFF that lies beyond the end of its file, or None where all are there."""
-    size = os.path.getsize(path)
-    with opened(path) as dataset:
-        for band, (height, width) in zip(dataset.indexes, dataset.block_shapes, strict=True):
-            for y in range(math.ceil(dataset.height / height)):
-                for x in range(math.ceil(dataset.width / width)):
-                    with suppress(TypeError, ValueError):
-                        offset = int(dataset.get_tag_item(f"BLOCK_OFFSET_{x}_{y}", "TIFF", bidx=band))
-                        length = int(dataset.get_tag_item(f"BLOCK_SIZE_{x}_{y}", "TIFF", bidx=band))
-                        if offset + length > size:
-                            return f"block row {y}, column {x} of band {band}"
-    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -14,6 +14,7 @@ from georeg.errors import InputError
 from georeg.fit import Fit, SecondGroup
 from georeg.models import from_dict
 from georeg.options import InitialKind
+from georeg.remote import without_secrets
 from georeg.tie_points import Inputs, Status, TiePoints
 
 Value = TypeVar("Value")
@@ -26,11 +27,19 @@ _ARRAYS = ("ref_xy", "tgt_xy", "cov", "score", "outline_xy")
 def points_to_dict(points: TiePoints) -> dict[str, Any]:
     """Columns of numbers, and the reason of each rejection by name."""
     return {
-        "inputs": asdict(points.inputs),
+        "inputs": _told(points.inputs),
         **{name: getattr(points, name) for name in _SCALARS},
+        **({"apart": points.apart} if points.apart else {}),
         "status": [Status(s).name.lower() for s in points.status],
         **{name: getattr(points, name).tolist() for name in _ARRAYS},
     }
+
+
+def _told(inputs: Inputs) -> dict[str, Any]:
+    """The two rasters without what gives access to them: a result is shown to others."""
+    return asdict(
+        replace(inputs, reference=without_secrets(inputs.reference), target=without_secrets(inputs.target))
+    )
 
 
 def points_from_dict(values: dict[str, Any]) -> TiePoints:
@@ -97,6 +106,7 @@ def _points(values: dict[str, Any]) -> TiePoints:
         status=np.array([Status[s.upper()] for s in values["status"]], np.uint8),
         inputs=Inputs(**{**inputs, **bands}),
         **{name: values[name] for name in _SCALARS},
+        apart=float(values.get("apart", 0.0)),
     )
 
 

@@ -10,7 +10,8 @@ MatcherKind = Literal["auto", "phase", "features", "structure"]
 DetectorKind = Literal["sift", "akaze", "orb"]
 PreprocessKind = Literal["none", "clahe", "gaussian", "log"]
 CombineKind = Literal["none", "mean", "difference"]
-KernelKind = Literal["auto", "nearest", "bilinear", "cubic"]
+KernelKind = Literal["auto", "nearest", "bilinear", "cubic", "lanczos"]
+FormatKind = Literal["auto", "gtiff", "cog", "vrt"]
 InitialKind = Literal["auto", "geotransform", "gcps", "center", "none"]
 
 
@@ -51,6 +52,11 @@ class MatchOptions:
     )
     spacing_px: int | None = option(None, "distance of the windows in working pixels; by default from --max-points")
     max_points: int = option(500, "about how many windows to try where --spacing-px is not given")
+    patches: int | None = option(
+        None,
+        "match only in about this many patches of ground, spread evenly and each about as large as a block of the files: for "
+        "rasters that are slow to read; by default everywhere, but in 16 patches of remote rasters",
+    )
     max_shift_m: float | None = option(
         None, "largest shift to accept, metres; by default as far as the smaller raster is long"
     )
@@ -96,8 +102,24 @@ class HandOptions:
 class WriteOptions:
     """How the result is written."""
 
-    resample: bool = option(False, "put the result on the reference's grid instead of rewriting the geotransform")
-    resampling: KernelKind = option("auto", "interpolation: auto is nearest for classes, else cubic (B-spline)")
+    resample: bool | None = option(
+        None,
+        "put the result on the reference's grid, or never: by default only a correction that no geotransform holds, which "
+        "without resampling becomes GCPs",
+    )
+    resampling: KernelKind = option(
+        "auto", "interpolation: auto is nearest for classes and masks, else cubic (B-spline); lanczos has 3 lobes"
+    )
+    format: FormatKind = option(
+        "auto",
+        "gtiff, cog (cloud-optimised) or vrt (refers to the target's pixels); auto is by the suffix, and a COG stays one",
+    )
+    co: tuple[str, ...] = option(
+        (), "creation option of GDAL's driver for resampled output, NAME=VALUE; may be repeated"
+    )
+    in_place: bool = option(
+        False, "rewrite the geotransform in the target itself, which georeg undo takes back to the byte"
+    )
     overwrite: bool = option(False, "replace the output file if it exists")
     uncertainty: str | None = option(
         None,

@@ -30,8 +30,12 @@ from georeg.initial import Frame, Placed, is_plain, place
 from georeg.options import InitialKind
 from georeg.remote import current, fetching, is_remote, without_secrets
 
+DOMAIN = "GEOREG"
+"""Metadata domain of what georeg says of a file that it corrected."""
 CACHE_BYTES = 96 * 2**20
 """Decoded blocks that GDAL may keep while rasters are read."""
+FETCHED_PX = 256 * 256
+"""Of a remote raster with small blocks, so many pixels are fetched at once."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,10 @@ class Raster:
     """1-based numbers of the bands that the file says hold classes: by a colour table, one bit, or a thematic layer."""
     block_shape: tuple[int, int] = (1, 1)
     """(height, width) of what is decoded at once."""
+    cog: bool = False
+    """True where it is a cloud-optimised GeoTIFF."""
+    provenance: tuple[tuple[str, str], ...] = ()
+    """What georeg wrote into it when it corrected it, by name; see `georeg.provenance`."""
     files: tuple[str, ...] = ()
     """Every file it is read from, such as sidecars and the sources of a VRT."""
     placed: Placed = "geotransform"
@@ -130,6 +138,8 @@ def open_raster(
             has_mask=any(MaskFlags.all_valid not in f for f in flags),
             classes=tuple(band for band in dataset.indexes if _declared_classes(dataset, band)),
             block_shape=dataset.block_shapes[0],
+            cog=dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG",
+            provenance=tuple(dataset.tags(ns=DOMAIN).items()),
             files=tuple(dataset.files),
             placed=placed,
         )
@@ -345,7 +355,12 @@ class Reader:
         right = min(-(-int(window.col_off + window.width) // factor), handle.width)
         bottom = min(-(-int(window.row_off + window.height) // factor), handle.height)
         for band in bands:
-            handle.checksum(band, window=Window(left, top, right - left, bottom - top))
+            height, width = handle.block_shapes[band - 1]
+            height *= max(1, FETCHED_PX // (height * width))
+            # from the last to the first: where GDAL sees that it reads on and on, it fetches ahead
+            for y in reversed(range(top // height * height, bottom, height)):
+                for x in reversed(range(left // width * width, right, width)):
+                    handle.checksum(band, window=Window(x, y, min(width, handle.width - x), min(height, handle.height - y)))
 
     def _valid(
         self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]
@@ -375,7 +390,9 @@ def check_bands(raster: Raster, bands: Sequence[int]) -> tuple[int, ...]:
         if not 1 <= band <= raster.count:
             raise InputError(f"{without_secrets(raster.path)} has no band {band}; it has bands 1 to {raster.count}")
         if band in raster.alpha_bands:
-            raise InputError(f"band {band} of {without_secrets(raster.path)} is its alpha band; choose a band with an image")
+            raise InputError(
+                f"band {band} of {without_secrets(raster.path)} is its alpha band; choose a band with an image"
+            )
     if not bands:
         raise InputError(f"no band of {without_secrets(raster.path)} was chosen; give at least one number from 1")
     return tuple(bands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -92,8 +92,3 @@ def output_windows(shape: tuple[int, int], side_px: int, strip_px: int | None = 
         for row in range(0, height, side_px)
         for col in range(left, min(left + strip_px, width), side_px)
     ]
-
-
-def kernels_of(dtypes: Sequence[str], classes: Sequence[int]) -> tuple[Kernel, ...]:
-    """What suits each band: the nearest pixel for ``classes`` (1-based numbers), else the cubic B-spline."""
-    return tuple("nearest" if band in classes else "cubic" for band in range(1, len(dtypes) + 1))

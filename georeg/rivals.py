@@ -85,7 +85,12 @@ def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None)
     level = tiles.pair.level(factor)
     overlap = tiles.pair.overlap_px(prior, level)
     half = int(min(longer_side(overlap), PATCH_PX)) // 2
-    centres = nodes(overlap, max(math.sqrt(overlap.area / PATCHES), 2 * half), (half, half / 2, 0))
+    squares = tiles.patches.squares(factor, prior) if tiles.patches is not None else None
+    if squares is None:
+        centres = nodes(overlap, max(math.sqrt(overlap.area / PATCHES), 2 * half), (half, half / 2, 0))
+    else:
+        half = min(half, squares.side_px // 2)
+        centres = squares.low_px + squares.side_px // 2
     patches = []
     for centre in centres[:: max(1, len(centres) // PATCHES)]:
         grid = window(level, tuple(centre - half), tuple(centre + half))

@@ -9,22 +9,23 @@ from dataclasses import replace
 import numpy as np
 import shapely
 
-from georeg.blocks import How
+from georeg.blocks import How, halo_px
 from georeg.errors import FitError, InputError
 from georeg.execution import Progress, workers
 from georeg.fit import Fit, fit
 from georeg.mixture import known, robust_fit
 from georeg.models import Affine, FloatArray, Local, Model, Translation, identity
 from georeg.options import MatchOptions
-from georeg.overlap import Pair, footprint
+from georeg.overlap import Pair, footprint, longer_side
+from georeg.patches import LEAST_PATCHES, REMOTE_PATCHES, Patches
 from georeg.placement import apply_transform
-from georeg.prior import TOLERANCE_PX, Prior, find_prior, improved
+from georeg.prior import OVERVIEW_PX, TOLERANCE_PX, Prior, find_prior, improved
 from georeg.raster import Reader
 from georeg.rivals import refuse_other_ground, refuse_print
 from georeg.seeded import find_seeded, refuse_astray
 from georeg.seeds import Seed
 from georeg.tie_points import Inputs, TiePoints
-from georeg.tiles import Tiles
+from georeg.tiles import Tiles, overview, window
 
 SPARSE_POINTS = 64
 """Windows in each pass that only improves the prior."""
@@ -70,6 +71,7 @@ def find_tie_points(
         tiles = Tiles(pair, ref, tgt, names, options, executor)
         found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
         tiles, prior = replace(tiles, pair=found.pair, reach=found.reach), found.model
+        tiles = replace(tiles, patches=_patches(tiles, found))
         window_px = options.window_px
         levels = _tile_levels(found.level)
         for k, level in enumerate(levels):
@@ -111,8 +113,29 @@ def _check(options: MatchOptions) -> None:
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise InputError(f"--{name.replace('_', '-')} is {value}; give a number above 0")
+    if options.patches is not None and options.patches < LEAST_PATCHES:
+        raise InputError(
+            f"--patches is {options.patches}; give at least {LEAST_PATCHES}, some of which are withheld to check"
+        )
     if not 0 < options.false_match_rate < 1:
         raise InputError(f"--false-match-rate is {options.false_match_rate}; give a number between 0 and 1")
+
+
+def _patches(tiles: Tiles, found: Prior) -> Patches | None:
+    """The patches in which windows are to lie; None where they may lie anywhere."""
+    pair, options, prior = tiles.pair, tiles.options, found.model
+    n = options.patches or (REMOTE_PATCHES if pair.reference.remote or pair.target.remote else None)
+    if n is None:
+        return None
+    shared = pair.overlap_px(prior, pair.grid)
+    factor = 1 << max(0, math.ceil(math.log2(max(longer_side(shared) / OVERVIEW_PX, 1))))
+    level = pair.level(factor)
+    left, top, right, bottom = pair.overlap_px(prior, level).bounds
+    grid = window(level, (left, top), (right, bottom))
+    seen = [overview(side, grid, rough=True).valid for side in tiles.sides(prior)]
+    side_px = options.window_px
+    least_px = 0 if side_px is None else 2 * halo_px(side_px, side_px // 4, "phase") + side_px // 2
+    return Patches(pair, n, seen[0] & seen[1], grid, found.level, least_px)
 
 
 def improve(tiles: Tiles, prior: Model, factor: int, how: How) -> tuple[Model, int | None]:

@@ -99,6 +99,8 @@ class TiePoints:
     """Each pixel that is spoken of here is so many of the working grid on a side."""
     step: float = 1.0
     """Distance of the windows as a share of their side."""
+    apart: float = 0.0
+    """Those that a chain of steps shorter than this connects are of one patch of ground, map units; 0: there are no patches."""
     outline_xy: FloatArray = field(default_factory=lambda: np.zeros((0, 2)))
     """(M, 2) outline of the ground that both rasters share, in the target as its georeferencing has it; empty: not known."""
 

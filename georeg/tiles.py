@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -30,11 +30,14 @@ from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import Model, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
+from georeg.patches import Patches, Squares
 from georeg.placement import Placement, compose
 from georeg.raster import Reader
 from georeg.tie_points import Inputs, Status, TiePoints
 from georeg.warp import sample
 
+ENOUGH_WINDOWS = 100
+"""In patches windows are as large as lets so many half-overlapping ones fit."""
 WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
 """Window sides to choose from, the largest first, and how many half-overlapping ones must fit: small ones lock on noise."""
 STRUCTURE_WINDOWS_PX = (160, 128, 96, 64)
@@ -57,6 +60,8 @@ class Tiles:
     reach: float | None = None
     """Where a person said where the target lies, and only that tells alike ground apart: windows are sought no further than
     this from where they are expected, map units."""
+    patches: Patches | None = None
+    """Where windows may lie; None: everywhere."""
 
     def match(
         self,
@@ -76,22 +81,37 @@ class Tiles:
         """
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
-        window_px = window_px or self.options.window_px or suited_window_px(overlap.area, how, factor)
-        spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / (4 if how == "structure" else 2))
-        # large windows may reach over the outline by half: else they would leave the corners out
-        margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
-        centres = nodes(overlap, spacing, margins)
+        squares = self.patches.squares(factor, prior) if self.patches is not None else None
+        window_px = window_px or self.options.window_px
+        closest = 4 if how == "structure" else 2
+        if squares is None:
+            window_px = window_px or suited_window_px(overlap.area, how, factor)
+            spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / closest)
+            # large windows may reach over the outline by half: else they would leave the corners out
+            margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
+            centres = nodes(overlap, spacing, margins)
+            parts = blocks_of(centres)
+        else:
+            window_px = window_px or suited_to_squares_px(squares, how)
+            halo = halo_px(window_px, window_px // 4, how)
+            area = len(squares.low_px) * max(squares.side_px - 2 * halo, 0) ** 2
+            spacing = spacing_px or max(math.sqrt(area / n_points), window_px / closest)
+            parts = [nodes(shape, spacing, (halo, squares.side_px / 2)) for shape in squares.shapes()]
+            centres = np.concatenate(parts)
         reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5)
         measured: list[Measured] = []
         done = 0
         for block in self._run(
-            level, prior, centres, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough
+            level, prior, parts, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough
         ):
             measured.append(block)
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
         points = self._collect(measured, window_px, reach_px, abs(level.affine.determinant) ** 0.5)
-        return replace(points, reduction=factor, step=spacing / window_px)
+        gsd = abs(level.affine.determinant) ** 0.5
+        # beside the gap, windows keep at least their side from the borders of their squares
+        apart = 0.0 if squares is None else gsd * (squares.gap_px() + 1.25 * window_px)
+        return replace(points, reduction=factor, step=spacing / window_px, apart=apart)
 
     def sides(self, model: Model) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
         """Reference and target, where each lies once ``model`` corrects the target, and how they are looked at."""
@@ -119,7 +139,7 @@ class Tiles:
         self,
         level: GeoBox,
         prior: Model,
-        centres: NDArray[np.intp],
+        parts: Sequence[NDArray[np.intp]],
         window_px: int,
         reach_px: int,
         wander_px: int,
@@ -128,9 +148,9 @@ class Tiles:
     ) -> Iterator[Measured]:
         (ref, ref_place, ref_look), (tgt, tgt_place, tgt_look) = self.sides(prior)
         halo = halo_px(window_px, wander_px, how)
-        every = max(1, len(centres) // CONTROLS)
+        every = max(1, sum(map(len, parts)) // CONTROLS)
         template = Block(
-            ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, centres, np.zeros(0, np.intp), window_px,
+            ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, np.zeros((0, 2), np.intp), np.zeros(0, np.intp), window_px,
             reach_px, wander_px, rough, how,
         )  # fmt: skip
         tasks = (
@@ -140,7 +160,7 @@ class Tiles:
                 centre_px=chosen - (chosen.min(axis=0) - halo),
                 control=np.flatnonzero(np.arange(len(chosen)) % every == 0),
             )
-            for chosen in blocks_of(centres)
+            for chosen in parts
         )
         return run_ordered(match_block, tasks, self.executor)
 
@@ -210,6 +230,16 @@ def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, flo
     left, top = math.floor(low_px[0]), math.floor(low_px[1])
     width, height = max(1, math.ceil(high_px[0]) - left), max(1, math.ceil(high_px[1]) - top)
     return GeoBox((height, width), compose(level.affine, level.affine.translation(left, top)), level.crs)
+
+
+def suited_to_squares_px(squares: Squares, how: How) -> int:
+    """Side of the largest windows of which enough lie, with all that is read around them, within patches."""
+    sides = STRUCTURE_WINDOWS_PX if how == "structure" else tuple(side for side in WINDOWS_PX if side >= 48)
+    for side in sides:
+        free = squares.side_px - 2 * halo_px(side, side // 4, how)
+        if free >= 0 and len(squares.low_px) * (2 * free // side + 1) ** 2 >= ENOUGH_WINDOWS:
+            return side
+    return sides[-1]
 
 
 def suited_window_px(area_px: float, how: How, factor: int) -> int:

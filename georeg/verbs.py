@@ -32,6 +32,9 @@ from georeg.report.checkerboard import draw_checkerboard
 
 HOW = {
     "geotransform": "geotransform rewritten, pixels untouched",
+    "in place": "geotransform rewritten in place, pixels untouched; georeg undo takes it back",
+    "gcps": "GCPs on the correction, pixels untouched",
+    "vrt": "it refers to the target's pixels",
     "resampled": "resampled onto the reference's grid",
     "regridded": "resampled onto an upright grid of its own pixel size",
     "vertices": "vertices moved",
@@ -39,10 +42,11 @@ HOW = {
 
 
 def align(arguments: argparse.Namespace) -> None:
-    read = list(filter(None, (arguments.reference, arguments.target, arguments.gcp)))
-    _check_output(arguments, read)
-    check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
-    taken = [*read, arguments.output]
+    taken = list(filter(None, (arguments.reference, arguments.target, arguments.gcp)))
+    if arguments.output is not None:
+        _check_output(arguments, taken)
+        check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
+        taken.append(arguments.output)
     for path in filter(None, (arguments.picture, arguments.uncertainty)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)
@@ -59,7 +63,7 @@ def align(arguments: argparse.Namespace) -> None:
         if arguments.picture:  # first, so that its failure leaves no output
             draw_checkerboard(alignment, arguments.picture)
         how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), progress=progress)
-    _show(arguments, alignment, f"{arguments.output}: {alignment.summary()}; {HOW[how]}")
+    _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}")
 
 
 def match(arguments: argparse.Namespace) -> None:
@@ -168,7 +172,20 @@ def apply(arguments: argparse.Namespace) -> None:
         else:
             target = arguments.targets[0] if arguments.targets else None
             how = HOW[georeg.apply(result, arguments.output, options, target=target, **given)]
-    _show(arguments, result, f"{arguments.output}: {_told(result)}; {how}")
+    written = arguments.output or ", ".join(arguments.targets) or result.points.inputs.target
+    _show(arguments, result, f"{written}: {_told(result)}; {how}")
+
+
+def undo(arguments: argparse.Namespace) -> None:
+    done = {path: georeg.undo(path) for path in arguments.targets}
+    if arguments.json:
+        values = {path: dataclasses.asdict(undone) for path, undone in done.items()}
+        _say(json.dumps({"type": "georeg.Undo", "targets": values}, indent=1))
+        return
+    for path, undone in done.items():
+        what = "is as it was before its last correction" if undone.restored else "had not been changed; nothing to undo"
+        more = f"; {undone.left} earlier corrections can be undone" if undone.left else ""
+        _say(f"{path}: {what}{more}")
 
 
 def _result(path: str) -> georeg.Alignment | georeg.Fit:
@@ -221,7 +238,8 @@ def _say(text: str) -> None:
 
 
 def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
-    return group(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(group)})
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(group)}
+    return group(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:

@@ -14,12 +14,12 @@ import georeg
 ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "lazily", "options", "tie_points", "models.base", "models.polynomial", "models.homography", "models.local",
-    "models.ladder", "initial", "raster", "placement", "warp", "overlap", "sanity", "matching.fields",
+    "models.ladder", "initial", "remote", "raster", "resampling", "placement", "warp", "overlap", "sanity", "matching.fields",
     "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
-    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "files", "table", "gcps",
-    "geotiff", "copies", "pictures", "blocks", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
-    "wkb", "arrow", "layers", "vectors", "apply", "align", "report.checkerboard", "by_hand", "corrections", "vrt", "styles",
+    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps",
+    "encoding", "tiff", "geotiff", "tiff_edit", "header", "copies", "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
+    "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "report.checkerboard", "by_hand", "styles",
     "geopackage", "export", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
