@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from georeg.options import LimitOptions as LimitOptions
     from georeg.options import MatchOptions as MatchOptions
     from georeg.options import WriteOptions as WriteOptions
+    from georeg.remote import metered as metered
     from georeg.tie_points import TiePoints as TiePoints
 
 _HOME = {
@@ -57,6 +58,7 @@ _HOME = {
     "fit": "fit",
     "fit_by_hand": "by_hand",
     "match": "align",
+    "metered": "remote",
     "read_points": "gcps",
     "undo": "in_place",
 }

@@ -27,6 +27,7 @@ from georeg.pictures import check_format
 from georeg.placement import Placement
 from georeg.provenance import Confirmed, corrected_before, provenance
 from georeg.raster import Raster, holds_raster, open_raster, open_reference
+from georeg.remote import current, fetching
 
 if TYPE_CHECKING:
     from georeg.layers import VectorFile
@@ -224,11 +225,12 @@ class _Job:
                 progress=progress,
             )
             return "vertices"
-        correction = self.correction()
-        before = corrected_before(self.source, correction.tags)
-        if before and not self.scene.fitted.model.still:
-            _log.warning(before)
-        correction.write(progress)
+        with fetching(self.source.path, current(), remote=self.source.remote):
+            correction = self.correction()
+            before = corrected_before(self.source, correction.tags)
+            if before and not self.scene.fitted.model.still:
+                _log.warning(before)
+            correction.write(progress)
         if correction.way == "resampled" and not self.scene.fitted.points.inputs.reference:
             return "regridded"
         return correction.way

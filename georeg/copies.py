@@ -124,6 +124,11 @@ def _edit_header(source: str, temporary: str, said: Said, place: Place, tags: Ma
     if source != temporary:
         shutil.copyfile(source, temporary)
     apply_edit(temporary, edit)
+    if edit.breaks_cog:
+        _log.warning(
+            f"the copy of {os.path.basename(source)} is a GeoTIFF but not a cloud optimised one: its pixels cannot be moved, "
+            "for it has tags that georeg does not know"
+        )
 
 
 def _place_sidecar(path: str, place: Place) -> None:

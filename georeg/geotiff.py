@@ -5,32 +5,33 @@ The only place where georeg opens a raster for writing. Output gets its name onc
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from georeg.creation import Creation
+from georeg.creation import compression as compression
 from georeg.encoding import Encoding
 from georeg.errors import OutputError
 from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
+from georeg.metadata import copy_metadata, copy_tables, masks_fit, metadata_losses
+from georeg.overviews import add_overviews, bounded_cache, make_cog, remove_geotiff
 from georeg.placement import compose
 from georeg.raster import Raster
 from georeg.tiff import truncated_block
 
-BLOCK_PX = 512
-_GRID_DOMAINS = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "GEOLOCATION", "COLOR_PROFILE")
-"""Metadata domains that describe a file or its grid, and so do not hold for another."""
+_log = logging.getLogger(__name__)
 
 
 def write_blocks(
@@ -39,10 +40,16 @@ def write_blocks(
     encoding: Encoding,
     blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
     path: str,
+    *,
+    tags: Mapping[str, str] = {},
+    creation: Creation | None = None,
+    classes: Sequence[int] | None = None,
 ) -> None:
-    """Write resampled blocks of ``raster`` to a tiled GeoTIFF on ``grid``, with the raster's metadata.
+    """Write resampled blocks of ``raster`` to a tiled GeoTIFF on ``grid``, with all that the raster says of itself.
 
-    On a grid of pixels, of a plain picture, the file has neither CRS nor geotransform.
+    What no longer holds is dropped, such as statistics; where it would be missed, such as RPCs, the log says so. On a
+    grid of pixels, of a plain picture, the file has neither CRS nor geotransform. Where the raster has overviews the file
+    has some too, and a COG always.
 
     Parameters
     ----------
@@ -56,33 +63,80 @@ def write_blocks(
         (window, pixels, valid), both (bands, h, w), in the order to write.
     path
         Destination.
+    tags
+        Items of the metadata domain GEOREG, instead of the raster's.
+    creation
+        How the file is stored; by default a plain GeoTIFF.
+    classes
+        1-based numbers of the bands whose values must not be averaged in overviews; by default `Raster.classes`.
 
     Raises
     ------
+    InputError
+        A creation option is unknown or cannot be used.
     OutputError
         It cannot be written, or would replace a file that the raster is read from.
     """
     check_output(path, raster.files, overwrite=True)
-    dtype, nodata = encoding.dtype, encoding.nodata
-    profile = {
-        "driver": "GTiff", "dtype": dtype, "count": raster.count, "nodata": nodata,
-        "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
-        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER", **compression(dtype),
+    creation = creation or Creation()
+    creation.check(encoding.dtype, raster.count)
+    nearest = bool(raster.classes if classes is None else classes)
+    with replacing(path) as temporary, bounded_cache(), opened(raster.path) as source:
+        _check_masks(source, raster, encoding)
+        first = temporary if creation.driver == "GTiff" else temporary + ".tif"
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            _write_pixels(source, raster, grid, encoding, blocks, first, tags=tags, creation=creation)
+            if creation.driver == "GTiff" and source.overviews(1):
+                with opened(first, "r+") as dataset:
+                    add_overviews(dataset, nearest=nearest)
+        copy_tables(source, first)
+        if creation.driver == "COG":
+            make_cog(first, temporary, creation, nearest=nearest, dtype=encoding.dtype)
+            remove_geotiff(first)
+        transform = _georeferencing(grid).get("transform", Affine.identity())
+        read_back(temporary, raster, (int(grid.shape[0]), int(grid.shape[1])), transform)
+        losses = list(metadata_losses(source, raster))
+    for sentence in losses:
+        _log.warning(sentence)
+
+
+def _check_masks(source: Any, raster: Raster, encoding: Encoding) -> None:
+    if encoding.nodata is None and not (raster.alpha_bands or raster.nodata_given or masks_fit(source)):
+        raise OutputError(
+            f"the {raster.count} bands of {raster.name} have masks of their own, and a GeoTIFF of {encoding.dtype} has one for "
+            "all of them; give a nodata value, or correct the bands one by one"
+        )
+
+
+def _write_pixels(
+    source: Any,
+    raster: Raster,
+    grid: GeoBox,
+    encoding: Encoding,
+    blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
+    path: str,
+    *,
+    tags: Mapping[str, str],
+    creation: Creation,
+) -> None:
+    """Write pixels and their masks; what is made into a COG later is stored by our own options until then."""
+    stored = creation if creation.driver == "GTiff" else Creation()
+    profile = _profile(grid, raster.count, encoding.dtype, encoding.nodata, stored)
+    masked = encoding.nodata is None and not raster.alpha_bands
+    with opened(path, "w", **profile) as dataset:
+        copy_metadata(source, dataset, tags)
+        for window, pixels, valid in blocks:
+            dataset.write(pixels, window=window)
+            if masked:
+                dataset.write_mask(valid.any(axis=0), window=window)
+
+
+def _profile(grid: GeoBox, count: int, dtype: Any, nodata: float | None, creation: Creation) -> dict[str, Any]:
+    shape = (int(grid.shape[0]), int(grid.shape[1]))
+    return {
+        "driver": "GTiff", "dtype": dtype, "count": count, "nodata": nodata, "height": shape[0], "width": shape[1],
+        **_georeferencing(grid), **creation.profile(dtype, shape),
     }  # fmt: skip
-    with (
-        replacing(path) as temporary,
-        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
-        opened(raster.path) as source,
-    ):
-        masked = nodata is None and not raster.alpha_bands
-        with opened(temporary, "w", **profile) as dataset:
-            _copy_metadata(source, dataset)
-            for window, pixels, valid in blocks:
-                dataset.write(pixels, window=window)
-                if masked:
-                    dataset.write_mask(valid.any(axis=0), window=window)
-        shape = (grid.shape[0], grid.shape[1])
-        read_back(temporary, raster, shape, profile.get("transform", Affine.identity()))
 
 
 def write_values(
@@ -108,13 +162,8 @@ def write_values(
     OutputError
         It cannot be written.
     """
-    profile = {
-        "driver": "GTiff", "dtype": "float32", "count": len(bands), "nodata": math.nan,
-        "height": grid.shape[0], "width": grid.shape[1], **_georeferencing(grid),
-        "tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "BIGTIFF": "IF_SAFER",
-        **compression(np.float32),
-    }  # fmt: skip
-    with replacing(path) as temporary:
+    profile = _profile(grid, len(bands), "float32", math.nan, Creation())
+    with replacing(path) as temporary, bounded_cache():
         with opened(temporary, "w", **profile) as dataset:
             dataset.descriptions, dataset.units = tuple(bands), tuple(bands.values())
             dataset.update_tags(**tags)
@@ -170,30 +219,6 @@ def opened(path: str, mode: str = "r", **options: Any) -> Any:
 def _georeferencing(grid: GeoBox) -> dict[str, Any]:
     crs = str(grid.crs)
     return {} if crs == PIXELS.to_wkt() else {"transform": grid.affine, "crs": crs}
-
-
-def _copy_metadata(source: Any, dataset: Any) -> None:
-    dataset.update_tags(**source.tags())
-    for domain in source.tag_namespaces():
-        if domain not in _GRID_DOMAINS and not domain.startswith("xml:"):
-            dataset.update_tags(ns=domain, **source.tags(ns=domain))
-    dataset.descriptions = source.descriptions
-    dataset.scales, dataset.offsets, dataset.units = source.scales, source.offsets, source.units
-    dataset.colorinterp = source.colorinterp
-    for band in source.indexes:
-        tags = {k: v for k, v in source.tags(band).items() if not k.startswith("STATISTICS_")}
-        dataset.update_tags(band, **tags)
-        if source.colorinterp[band - 1] == ColorInterp.palette:
-            dataset.write_colormap(band, source.colormap(band))
-
-
-def compression(dtype: Any) -> dict[str, Any]:
-    predictor = 1
-    if np.issubdtype(dtype, np.integer) and np.dtype(dtype).itemsize <= 4:  # not every libtiff has one for 64 bits
-        predictor = 2
-    elif np.issubdtype(dtype, np.floating):
-        predictor = 3
-    return {"COMPRESS": "DEFLATE", "PREDICTOR": predictor, "NUM_THREADS": "ALL_CPUS"}
 
 
 def read_back(path: str, raster: Raster, shape: tuple[int, int], transform: Affine) -> None:

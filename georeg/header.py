@@ -12,9 +12,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
 from georeg.errors import InputError
+from georeg.files import first_line
 from georeg.geotiff import opened
 from georeg.raster import Raster
 from georeg.tiff import ASCII, DOUBLE, Entry, Tiff, read_numbers, read_tiff, read_values
@@ -62,15 +65,24 @@ class Said:
 
 
 def said_by(path: str) -> Said:
-    """What the file at ``path`` says of itself."""
-    with opened(path) as dataset:
-        return Said(
-            crs=dataset.crs.to_wkt() if dataset.crs else None,
-            point=dataset.tags().get("AREA_OR_POINT") == "Point",
-            scale=(dataset.scales[0], dataset.offsets[0]) if dataset.count == 1 else None,
-            rpcs=bool(dataset.tags(ns="RPC")),
-            gcps=len(dataset.gcps[0]),
-        )
+    """What the file at ``path`` says of itself.
+
+    Raises
+    ------
+    InputError
+        GDAL cannot tell.
+    """
+    try:
+        with opened(path) as dataset:
+            return Said(
+                crs=dataset.crs.to_wkt() if dataset.crs else None,
+                point=dataset.tags().get("AREA_OR_POINT") == "Point",
+                scale=(dataset.scales[0], dataset.offsets[0]) if dataset.count == 1 else None,
+                rpcs=bool(dataset.tags(ns="RPC")),
+                gcps=len(dataset.gcps[0]),
+            )
+    except (RasterioError, CPLE_BaseError) as exc:
+        raise InputError(f"{path} cannot be read ({first_line(exc)}); the file may be damaged: copy it again") from exc
 
 
 def place_of_transform(raster: Raster, transform: Affine, said: Said) -> Place:

@@ -1,4 +1,9 @@
-"""End the program within a second of being told to, whatever it is in the middle of. Of the command line alone."""
+"""End the program within a second of being told to, whatever it is in the middle of. Of the command line alone.
+
+A thread beside the main one does it, so that what keeps Python's lock for longer delays it: of what georeg calls, that is
+GDAL writing a large vector table without geometry. Nor does a process end before the system has let go of it, as while it
+syncs to a disk that hangs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -45,10 +50,16 @@ class Interrupts:
                 break
         if not numbers or self._over.wait(GRACE_S) or not self._one.acquire(blocking=False):
             return
-        abandon(wait_s=0.1)
-        end = _SHOW_CURSOR if os.isatty(2) else b""  # a progress bar hides it
-        os.write(2, end + f"{interrupted()}\n".encode(errors="replace"))
-        os._exit(1)
+        _end()
+
+
+def _end() -> None:
+    """Leave nothing, say so and end, without waiting for any thread as Python does before it ends."""
+    abandon(wait_s=0.1)
+    shown = _SHOW_CURSOR if os.isatty(2) else b""  # a progress bar hides it
+    with suppress(OSError):  # nobody listens
+        os.write(2, shown + f"{interrupted()}\n".encode(errors="replace"))
+    os._exit(1)
 
 
 @contextmanager
@@ -57,7 +68,7 @@ def listening(*, own_process: bool) -> Iterator[Interrupts]:
 
     What else is raised after a signal becomes a KeyboardInterrupt too: libraries translate what interrupts their callbacks.
     In a thread that is not the main one nothing is changed. What a shell has told a job to ignore stays ignored. A process
-    of its own, once interrupted, stays deaf to further signals until its end.
+    of its own is ended here once it is interrupted.
     """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():
@@ -81,13 +92,12 @@ def listening(*, own_process: bool) -> Iterator[Interrupts]:
         raise
     finally:
         interrupts.finish()
-        signal.set_wakeup_fd(woken)
         if own_process and interrupts.heard.is_set():
-            abandon(wait_s=0.1)  # where the clearing up was itself interrupted
-        else:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            sys.unraisablehook = complained
+            _end()
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = complained
         tell.close()
         watcher.join()
         told.close()

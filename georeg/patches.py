@@ -19,16 +19,16 @@ REMOTE_PATCHES = 16
 SIDES_PX = (224, 352, 480, 736, 992)
 """Sides to choose from: the longest that hardly takes more blocks of the files than the shortest."""
 HARDLY_MORE = 1.15
-SPARSE = 2
+SPARSE = 3
 """On reduced pixels, which only improve where the target is expected, one patch for this many at full resolution."""
 GUARD_PX, SPLINE_PX = 8, 56
 """Read around a square: the target moves a little while it is being found, and an interpolation reaches further."""
-STEP_PX = 8
-"""Places are tried this far apart."""
+STEP_PX, FAR_PX = 8, 512
+"""Places are tried this far apart, and no further than this from an even spread."""
 LEAST_VALID = 0.05
 """Where less than this share of the pixels is valid there is no patch."""
-LEAST_PATCHES = 5
-"""As many as there are classes of blocks, of which one is withheld to check."""
+LEAST_PATCHES, LEAST_REDUCED = 5, 3
+"""As many as there are classes of blocks, of which one is withheld to check; and on reduced pixels, where none is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class Patches:
     def _chosen(self, factor: int, prior: Model) -> Squares | None:
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
-        n = self.n if factor == 1 else max(self.n // SPARSE, LEAST_PATCHES)
+        n, least = (self.n, LEAST_PATCHES) if factor == 1 else (max(self.n // SPARSE, LEAST_PATCHES), LEAST_REDUCED)
         spacing = math.sqrt(overlap.area * max(float(self.valid.mean()), LEAST_VALID) / n)
         files = [
             _File(place, level, factor) for place in (self.pair.reference_placement(), self.pair.target_placement(prior))
@@ -88,7 +88,7 @@ class Patches:
             if side + 2 * STEP_PX > spacing:
                 break
             placed = self._placed(overlap, level, files, side, spacing)
-            if placed is None or (found and placed[1] > HARDLY_MORE * found[0][1]):
+            if placed is None or len(placed[0].low_px) < least or (found and placed[1] > HARDLY_MORE * found[0][1]):
                 break
             found.append(placed)
         return found[-1][0] if found else None
@@ -97,7 +97,8 @@ class Patches:
         self, overlap: shapely.Geometry, level: GeoBox, files: list[_File], side: int, spacing: float
     ) -> tuple[Squares, float] | None:
         """Squares of one side where they take the fewest blocks, and what share of the files each takes in the mean."""
-        reach = int((spacing - side) / 2 - STEP_PX)
+        # further away blocks lie as they do nearby
+        reach = int(min((spacing - side) / 2 - STEP_PX, max(file.block_px for file in files) / 2, FAR_PX))
         offsets = STEP_PX * np.arange(-(reach // STEP_PX), reach // STEP_PX + 1)
         offset = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
         offset = offset[np.argsort(np.hypot(*offset.T), kind="stable")]  # of places as good as each other the nearest
@@ -110,15 +111,16 @@ class Patches:
             if not len(low):
                 continue
             share = self._valid_share(low, side, level)
-            blocks = sum(file.share(low, side) for file in files)
+            blocks = np.sum([file.share(low, side) for file in files], axis=0)
             cost = np.where(share > LEAST_VALID, blocks / np.maximum(share, LEAST_VALID), np.inf)
             best = int(cost.argmin())
             if np.isfinite(cost[best]):
                 chosen.append(low[best])
                 costs.append(float(blocks[best]))
-        if len(chosen) < LEAST_PATCHES:
+        if not chosen:
             return None
-        return Squares(np.array(chosen), side), float(np.mean(costs))
+        # from the last to the first, see `Reader`: what is fetched then never follows on what was
+        return Squares(np.array(chosen[::-1]), side), float(np.mean(costs))
 
     def _valid_share(self, low: NDArray[np.intp], side: int, level: GeoBox) -> FloatArray:
         """(N,) share of valid pixels in squares."""
@@ -149,6 +151,8 @@ class _File:
         reduced = 1 << max(0, math.floor(math.log2(max(nodes_px.coarsening, 1) * 1.01))) if factor > 1 else 1
         self._block = reduced * np.array(place.raster.block_shape[::-1])
         self._size = np.array(place.raster.shape[::-1])
+        self.block_px = float(self._block.max() / nodes_px.coarsening)
+        """The longer side of a block, pixels of the level."""
         self._reduced = reduced
 
     def share(self, low: NDArray[np.intp], side: int) -> FloatArray:

@@ -13,6 +13,7 @@ from georeg.accuracy import Accuracy
 from georeg.fit import Fit
 from georeg.overlap import unit_name
 from georeg.raster import Raster
+from georeg.remote import without_secrets
 
 
 class Confirmed(Protocol):
@@ -40,7 +41,7 @@ def provenance(result: Fit | Confirmed) -> dict[str, str]:
     points = fitted.points
     items = {
         "VERSION": __version__,
-        "REFERENCE": os.path.basename(points.inputs.reference),
+        "REFERENCE": os.path.basename(without_secrets(points.inputs.reference)),
         "MODEL": fitted.model.kind,
         "CORRECTION": json.dumps({"crs": points.crs, "model": fitted.model.to_dict()}, separators=(",", ":")),
     }

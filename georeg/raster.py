@@ -55,7 +55,7 @@ class Raster:
     dtypes: tuple[str, ...]
     """NumPy's type of each band as it is read."""
     nodata: float | None
-    """Nodata value in use: the file's own, or the one the user gave."""
+    """Nodata value in use: the file's own, of the first band that has one, or the one the user gave."""
     nodata_given: bool
     """True where the user's nodata value replaces the file's mask."""
     alpha_bands: tuple[int, ...]
@@ -132,7 +132,7 @@ def open_raster(
             transform=transform,
             shape=(dataset.height, dataset.width),
             dtypes=tuple("complex64" if name == "complex_int16" else name for name in dataset.dtypes),
-            nodata=dataset.nodata if nodata is None else nodata,
+            nodata=_nodata(dataset) if nodata is None else nodata,
             nodata_given=nodata is not None,
             alpha_bands=tuple(i for i, c in enumerate(dataset.colorinterp, start=1) if c == ColorInterp.alpha),
             has_mask=any(MaskFlags.all_valid not in f for f in flags),
@@ -206,6 +206,10 @@ def _dataset(path: str, **options: Any) -> Any:
         if os.path.isfile(path) and not os.access(path, os.R_OK):
             raise InputError(f"no permission to read {path}; change its permissions or copy it") from exc
         raise InputError(f"{path} cannot be opened as a raster ({reason}); give a file that gdalinfo can read") from exc
+
+
+def _nodata(dataset: Any) -> float | None:
+    return next((value for value in dataset.nodatavals if value is not None), None)
 
 
 def _declared_classes(dataset: Any, band: int) -> bool:
@@ -320,24 +324,25 @@ class Reader:
         options: dict[str, Any] = {"window": window}
         if reduce > 1:
             options |= {"out_shape": (len(bands), *shape), "resampling": Resampling.average}
-        try:
-            with self._lock, fetching(self.raster.path, self._traffic, remote=self.raster.remote):
+        with self._lock, fetching(self.raster.path, self._traffic, remote=self.raster.remote) as network:
+            try:
                 handle = self._handle(overviews and reduce > 1)
-                if self.raster.remote and self._traffic is not None:
+                if self.raster.remote:
                     self._fetch(handle, window, bands, reduce if overviews else 1)
                 values = handle.read(list(bands), **options)
                 mask = self._valid(handle, values, bands, options)
-        except (RasterioError, CPLE_BaseError, ValueError) as exc:
-            advice = (
-                "the server or the connection may have failed: try again, or download it"
-                if self.raster.remote
-                else "the file may be truncated or damaged: copy or download it again"
-            )
-            raise InputError(
-                f"{without_secrets(self.raster.path)} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
-                f"columns {window.col_off}-{window.col_off + window.width} ({without_secrets(str(exc).splitlines()[0])}); {advice}"
-            ) from exc
+            except (RasterioError, CPLE_BaseError, ValueError) as exc:
+                raise self._unreadable(window, network.trouble or str(exc).splitlines()[0]) from exc
         return values, mask
+
+    def _unreadable(self, window: Window, reason: str) -> InputError:
+        advice = "the file may be truncated or damaged: copy or download it again"
+        if self.raster.remote:
+            advice = "the server or the connection may have failed: try again, or download it"
+        return InputError(
+            f"{without_secrets(self.raster.path)} cannot be read at rows {window.row_off}-{window.row_off + window.height}, "
+            f"columns {window.col_off}-{window.col_off + window.width} ({without_secrets(reason)}); {advice}"
+        )
 
     def _fetch(self, handle: Any, window: Window, bands: Sequence[int], reduce: int) -> None:
         """Have GDAL fetch the blocks of a window, of the overview that it would read; then they are read from its memory.

@@ -34,6 +34,7 @@ _KEYS = ("VSICURL", "S3", "GS", "AZURE", "ADLS", "OSS", "SWIFT", "WEBHDFS")
 """Under which GDAL tells what it fetches."""
 _SIZE = re.compile(r"GetFileSize\((.+)\)=(\d+)\s+response_code=(\d+)")
 _RANGE = re.compile(r"Downloading (\d+)-(\d+) \((.+)\)\.\.\.")
+_TROUBLE = re.compile(r"(?:DownloadRegion|GetFileSize)\(.+?\): response_code=(\d+), (?:curl error )?msg=(.*)")
 _ANSWER = re.compile(r"Got response_code=(\d+)")
 _FIRST_BYTES = 16384
 """Fetched together with the size of a file, where that is not asked for alone."""
@@ -126,23 +127,24 @@ def current() -> Traffic | None:
 
 
 @contextmanager
-def fetching(path: str, traffic: Traffic | None, *, remote: bool | None = None) -> Iterator[None]:
+def fetching(path: str, traffic: Traffic | None, *, remote: bool | None = None) -> Iterator[Listener]:
     """GDAL as it should read a remote file, in this thread, and what it fetches counted; nothing for a local file.
 
     One request after the other is made: only so does GDAL tell of each, and keep what it has fetched. ``remote`` is whether
     there is anything to fetch, where the name alone does not tell.
     """
+    listener = Listener(traffic or Traffic())
     if not (is_remote(path) if remote is None else remote):
-        yield
+        yield listener
         return
     options = {name: value for name, value in OPTIONS.items() if get_gdal_config(name) is None}
     options |= {"GDAL_HTTP_MULTIRANGE": "SERIAL", "CPL_DEBUG": ",".join(_KEYS)} | _beside(path)
     _FILTER.start()
     before = getattr(_LISTENING, "to", None)
-    _LISTENING.to = _Listener(traffic or Traffic())
+    _LISTENING.to = listener
     try:
         with rasterio.Env(**options):
-            yield
+            yield listener
     finally:
         _LISTENING.to = before
         _FILTER.stop()
@@ -157,10 +159,12 @@ def _beside(path: str) -> dict[str, str]:
     return {"GDAL_DISABLE_READDIR_ON_OPEN": "YES"} | ({"CPL_VSIL_CURL_ALLOWED_EXTENSIONS": allowed} if allowed else {})
 
 
-class _Listener:
+class Listener:
     """Counts what GDAL tells in one thread."""
 
     def __init__(self, traffic: Traffic) -> None:
+        self.trouble: str | None = None
+        """Why a fetch failed, if the last did."""
         self._traffic = traffic
         self._asked = 0
 
@@ -174,8 +178,12 @@ class _Listener:
             self._know(address, _SIZES.get(address, 0))
             end = min(int(asked[2]) + 1, _SIZES.get(address, int(asked[2]) + 1))
             self._asked = end - int(asked[1])
+        elif trouble := _TROUBLE.search(message):
+            code, reason = trouble.groups()
+            self.trouble = f"HTTP response code {code}" if int(code) >= 400 else reason
         elif answer := _ANSWER.search(message):
             if answer[1] == "206":
+                self.trouble = None
                 self._count(self._asked)
             self._asked = 0
 
@@ -219,7 +227,7 @@ class _Filter(logging.Filter):
                 self._log.setLevel(self._level)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        listener: _Listener | None = getattr(_LISTENING, "to", None)
+        listener: Listener | None = getattr(_LISTENING, "to", None)
         message = record.getMessage()
         if listener is not None:
             listener.hear(message)

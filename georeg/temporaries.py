@@ -101,8 +101,10 @@ def abandon(wait_s: float) -> None:
     """Remove every temporary of this process, which must end right after: nothing can get its name any more."""
     if not _placing.acquire(timeout=wait_s):
         return  # a renaming hangs: the next run clears up
-    for mark in list(_live):
+    for mark, handle in list(_live.items()):
         _remove_parts(mark)
+        with suppress(OSError):
+            os.close(handle)  # else Windows does not remove it
         with suppress(OSError):
             os.remove(mark)
 

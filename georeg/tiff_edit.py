@@ -115,7 +115,7 @@ def is_applied(path: str, edit: Edit) -> bool:
         if edit.size <= size <= edit.size + len(edit.appended):
             file.seek(edit.size)
             tail = file.read()
-        elif size != edit.size:
+        else:
             raise InputError(_changed_since(path, f"it has {size} bytes, {edit.size + len(edit.appended)} then"))
     if head == edit.new_head and tail == edit.appended:
         return True
@@ -125,7 +125,7 @@ def is_applied(path: str, edit: Edit) -> bool:
 
 
 def _changed_since(path: str, how: str) -> str:
-    return f"{path} was changed since its correction ({how}), and cannot be taken back to before; move its undo file away to go on"
+    return f"{path} was changed since its correction ({how}), and that cannot be taken back; move its undo file away to go on"
 
 
 def revert_edit(path: str, edit: Edit) -> None:

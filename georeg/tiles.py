@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -31,10 +32,10 @@ from georeg.models import Model, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
 from georeg.patches import Patches, Squares
-from georeg.placement import Placement, compose
+from georeg.placement import Placement, apply_transform, compose
 from georeg.raster import Reader
 from georeg.tie_points import Inputs, Status, TiePoints
-from georeg.warp import sample
+from georeg.warp import Patch, sample
 
 ENOUGH_WINDOWS = 100
 """In patches windows are as large as lets so many half-overlapping ones fit."""
@@ -150,8 +151,8 @@ class Tiles:
         halo = halo_px(window_px, wander_px, how)
         every = max(1, sum(map(len, parts)) // CONTROLS)
         template = Block(
-            ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, np.zeros((0, 2), np.intp), np.zeros(0, np.intp), window_px,
-            reach_px, wander_px, rough, how,
+            ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, np.zeros((0, 2), np.intp), np.zeros(0, np.intp),
+            window_px, reach_px, wander_px, rough, how,
         )  # fmt: skip
         tasks = (
             replace(
@@ -217,12 +218,30 @@ def overviews(tiles: Tiles, regions_px: tuple[shapely.Geometry, shapely.Geometry
     return found
 
 
-def overview(side: tuple[Reader, Placement, Looks], grid: GeoBox, *, rough: bool = False) -> Overview:
-    """One of `Tiles.sides` sampled on a grid."""
+def overview(
+    side: tuple[Reader, Placement, Looks], grid: GeoBox, *, rough: bool = False, frugal: bool = False
+) -> Overview:
+    """One of `Tiles.sides` sampled on a grid; ``frugal`` reads no finer pixels than the grid's where those lie alike."""
     reader, place, look = side
-    patch = sample(reader, place, grid, look.bands, kernel="bilinear" if rough else "quintic", overviews=rough)
+    snap_px = max(grid.shape) if frugal else None
+    patch = sample(
+        reader, place, grid, look.bands, kernel="bilinear" if rough else "quintic", snap_px=snap_px, overviews=rough
+    )
     valid = informative(patch)
-    return Overview(preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid, grid)
+    image = preprocess(patch.data, valid, how=look.preprocess, combine=look.combine)
+    return Overview(image if patch.whole_px is None else _onto_grid(image, patch), valid, grid)
+
+
+def _onto_grid(image: NDArray[np.float32], patch: Patch) -> NDArray[np.float32]:
+    """An image of whole pixels of a raster moved by the fraction of a pixel that lays its middle where the grid's is."""
+    assert patch.whole_px is not None
+    height, width = patch.grid.shape
+    middle = np.array([[width / 2, height / 2]])
+    own_px = patch.placement.to_px(apply_transform(patch.grid.affine, middle)) / patch.whole_px[2] - patch.whole_px[:2]
+    move = np.column_stack([np.eye(2), (own_px - middle)[0]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = [cv2.warpAffine(band, move, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE) for band in image]
+    return np.stack(moved)
 
 
 def window(level: GeoBox, low_px: tuple[float, float], high_px: tuple[float, float]) -> GeoBox:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -28,6 +29,7 @@ from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_fr
 from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.pictures import check_format
 from georeg.raster import open_reference
+from georeg.remote import metered, without_secrets
 from georeg.report.checkerboard import draw_checkerboard
 
 HOW = {
@@ -40,7 +42,25 @@ HOW = {
     "vertices": "vertices moved",
 }
 
+Verb = Callable[[argparse.Namespace], None]
 
+
+def _metered(verb: Verb) -> Verb:
+    """The verb, and a line on standard error of what it read over the network, if it did."""
+
+    @functools.wraps(verb)
+    def run(arguments: argparse.Namespace) -> None:
+        with metered() as traffic:
+            try:
+                verb(arguments)
+            finally:
+                if traffic.n_requests and not arguments.quiet:
+                    print(f"georeg: {traffic}", file=sys.stderr)
+
+    return run
+
+
+@_metered
 def align(arguments: argparse.Namespace) -> None:
     taken = list(filter(None, (arguments.reference, arguments.target, arguments.gcp)))
     if arguments.output is not None:
@@ -66,6 +86,7 @@ def align(arguments: argparse.Namespace) -> None:
     _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}")
 
 
+@_metered
 def match(arguments: argparse.Namespace) -> None:
     _check_output(arguments, filter(None, (arguments.reference, arguments.target, arguments.gcp)))
     with _progress(arguments) as progress:
@@ -126,6 +147,7 @@ def export(arguments: argparse.Namespace) -> None:
     _say(json.dumps(values, indent=1) if arguments.json else f"{arguments.output}: {what}")
 
 
+@_metered
 def assess(arguments: argparse.Namespace) -> None:
     limits = _chosen(arguments, LimitOptions)
     if arguments.output:
@@ -145,7 +167,7 @@ def assess(arguments: argparse.Namespace) -> None:
             )
     else:
         raise InputError(f"assess takes two rasters or one fit, {len(arguments.inputs)} inputs were given")
-    sentence = f"{os.path.basename(alignment.points.inputs.target)}: {alignment.summary()}; nothing was changed"
+    sentence = f"{os.path.basename(without_secrets(alignment.points.inputs.target))}: {alignment.summary()}; nothing was changed"
     if arguments.output:
         _save(arguments, alignment.to_dict(), sentence)
     else:
@@ -162,6 +184,7 @@ def _refuse_changed(arguments: argparse.Namespace, *groups: type[Any]) -> None:
                 )
 
 
+@_metered
 def apply(arguments: argparse.Namespace) -> None:
     result, options = _result(arguments.result), _chosen(arguments, WriteOptions)
     given: dict[str, Any] = {"protected": (arguments.result,)}

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -91,7 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
             with self.lock:
                 self.state["n_requests"] += 1
                 self.state["n_bytes"] += len(content)
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # who asked has gone
+                self.wfile.write(content)
 
     def _empty(self, status: int) -> None:
         self.send_response(status)

@@ -479,12 +479,10 @@ def test_the_largest_64_bit_values_are_clamped_too(dtype: str, tmp_path: Path) -
     source = save(tmp_path / "source.tif", np.ones((1, 4, 4), dtype))
     top = float(np.iinfo(dtype).max)
     data, valid = np.full((1, 4, 4), top), np.ones((1, 4, 4), bool)
-    write_blocks(
-        open_raster(source),
-        grid(4, 4),
-        [(Window(0, 0, 4, 4), data, valid)],
-        str(tmp_path / "out.tif"),
-    )
+    raster = open_raster(source)
+    encoding = encoding_of(raster)
+    pixels = encoding.encode(data, valid, [1])
+    write_blocks(raster, grid(4, 4), encoding, [(Window(0, 0, 4, 4), pixels, valid)], str(tmp_path / "out.tif"))
     with rasterio.open(tmp_path / "out.tif") as after:
         assert after.read().min() > 0.999 * top
 
@@ -499,12 +497,10 @@ def test_valid_pixels_never_equal_nodata(dtype: str, which: str, tmp_path: Path)
     source = save(tmp_path / "source.tif", np.ones((1, 4, 4), dtype), nodata=nodata)
     data = np.full((1, 4, 4), np.dtype(dtype).type(nodata))
     valid = np.eye(4, dtype=bool)[None]
-    write_blocks(
-        open_raster(source),
-        grid(4, 4),
-        [(Window(0, 0, 4, 4), data, valid)],
-        str(tmp_path / "out.tif"),
-    )
+    raster = open_raster(source)
+    encoding = encoding_of(raster)
+    pixels = encoding.encode(data, valid, [1])
+    write_blocks(raster, grid(4, 4), encoding, [(Window(0, 0, 4, 4), pixels, valid)], str(tmp_path / "out.tif"))
     with rasterio.open(tmp_path / "out.tif") as after:
         assert after.nodata == nodata
         np.testing.assert_array_equal(after.read_masks() > 0, valid)

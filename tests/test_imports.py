@@ -17,8 +17,9 @@ ORDER = [
     "models.ladder", "initial", "remote", "raster", "resampling", "placement", "warp", "overlap", "sanity", "matching.fields",
     "matching._kernel", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
-    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps",
-    "encoding", "tiff", "geotiff", "tiff_edit", "header", "copies", "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
+    "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "temporaries",
+    "interrupts", "files", "table", "gcps",
+    "encoding", "tiff", "creation", "metadata", "overviews", "geotiff", "tiff_edit", "header", "copies", "cog", "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
     "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "report.checkerboard", "by_hand", "styles",
     "geopackage", "export", "verbs", "cli",
 ]  # fmt: skip

@@ -138,6 +138,22 @@ def test_a_cog_stays_one(name: str, text: str, tmp_path: Path) -> None:
     assert new[first - 4 :] == old[first - 4 - shift :]  # with what GDAL keeps before and after each block
 
 
+def test_pixels_are_not_moved_under_a_tag_that_may_point_at_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = cog(tmp_path / "source.tif", "deflate")
+    content, first = bytearray(source.read_bytes()), parsed(source)[1].directories[0]
+    row = first.offset + 2 + 12 * list(first.entries).index(339)
+    struct.pack_into("<H", content, row, 345)  # of no use to GDAL
+    source.write_bytes(content)
+    out = moved(source)
+    assert out.read_bytes()[400 : len(content)] == content[400:]
+    with rasterio.open(out) as dataset:
+        assert dataset.transform == MOVED
+        assert dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") is None
+    assert "not a cloud optimised one" in caplog.text
+
+
 @pytest.mark.parametrize("name", COGS)
 def test_the_validator_of_rio_cogeo_agrees(name: str, tmp_path: Path) -> None:
     rio_cogeo = pytest.importorskip("rio_cogeo", reason="pip install rio-cogeo")

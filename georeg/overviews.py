@@ -1,0 +1,70 @@
+"""Overviews of a GeoTIFF, and the cloud-optimised GeoTIFF that is made of one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
+from rasterio.env import get_gdal_config, set_gdal_config
+
+from georeg.creation import BLOCK_PX, Creation
+from georeg.files import SIDECARS
+from georeg.raster import CACHE_BYTES
+
+
+def overview_factors(shape: tuple[int, int]) -> list[int]:
+    """Powers of two down to an overview that fits in one block, as in a COG.
+
+    >>> overview_factors((1500, 3000))
+    [2, 4, 8]
+    """
+    factors, factor = [], 2
+    while max(shape) * 2 > BLOCK_PX * factor:
+        factors.append(factor)
+        factor *= 2
+    return factors
+
+
+def add_overviews(dataset: Any, *, nearest: bool) -> None:
+    """Build overviews within a GeoTIFF that is opened for update; its masks have some too.
+
+    Parameters
+    ----------
+    nearest
+        For classes: take pixels instead of the mean of the valid ones.
+    """
+    factors = overview_factors(dataset.shape)
+    if factors:
+        with bounded_cache():
+            dataset.build_overviews(factors, Resampling.nearest if nearest else Resampling.average)
+
+
+def make_cog(source: str, path: str, creation: Creation, *, nearest: bool, dtype: Any) -> None:
+    """Make a COG of a GeoTIFF, with all that it says of itself; its overviews are kept, or built where it has none."""
+    profile = creation.profile(dtype, (BLOCK_PX, BLOCK_PX))
+    profile = {"OVERVIEW_RESAMPLING": "NEAREST" if nearest else "AVERAGE", "COPY_SRC_MDD": "YES"} | profile
+    with bounded_cache(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        rasterio.shutil.copy(source, path, driver="COG", **profile)
+
+
+def remove_geotiff(path: str) -> None:
+    """Remove an intermediate file and what belongs to it."""
+    for suffix in ("", *SIDECARS):
+        with suppress(FileNotFoundError):
+            os.remove(path + suffix)
+
+
+@contextmanager
+def bounded_cache() -> Iterator[None]:
+    """Meanwhile GDAL keeps no more decoded blocks than while rasters are read; by default it is a twentieth of the memory."""
+    before = get_gdal_config("GDAL_CACHEMAX")
+    set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+    try:
+        yield
+    finally:
+        set_gdal_config("GDAL_CACHEMAX", before)
