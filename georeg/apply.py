@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 layers, vectors = Lazily("georeg.layers"), Lazily("georeg.vectors")
 PathLike = str | os.PathLike[str]
-How = Literal["geotransform", "in place", "gcps", "vrt", "resampled", "regridded", "vertices"]
+How = Literal["geotransform", "in place", "cog", "gcps", "vrt", "resampled", "regridded", "vertices"]
 _log = logging.getLogger(__name__)
 
 
@@ -71,8 +71,8 @@ def apply(
     Returns
     -------
     how
-        ``"geotransform"``, ``"in place"``, ``"gcps"`` or ``"vrt"``, which touch no pixel; ``"resampled"`` onto the reference's
-        grid, ``"regridded"`` where there is no reference, or, of a vector file, ``"vertices"``.
+        ``"geotransform"``, ``"in place"``, ``"cog"``, ``"gcps"`` or ``"vrt"``, which change no pixel; ``"resampled"`` onto the
+        reference's grid, ``"regridded"`` where there is no reference, or, of a vector file, ``"vertices"``.
 
     Raises
     ------
@@ -202,7 +202,7 @@ class _Job:
                     raise InputError(f"--{name} is of rasters, {self.source.path} holds vectors; leave it out")
         else:
             check_format(self.path, self.scene.plain)
-            self.correction()
+            self.correction().check()
         protected = [*self._protected(), *more_inputs]
         if not self.options.in_place:
             check_output(self.path, protected, overwrite=self.options.overwrite)

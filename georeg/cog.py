@@ -10,8 +10,9 @@ from affine import Affine
 from georeg.copies import copy_with_transform
 from georeg.creation import Creation
 from georeg.files import check_output, replacing
-from georeg.geotiff import read_back
-from georeg.overviews import make_cog, remove_geotiff
+from georeg.geotiff import opened, read_back
+from georeg.metadata import domain_items
+from georeg.overviews import make_cog
 from georeg.raster import Raster
 
 
@@ -56,6 +57,7 @@ def copy_as_cog(
     with replacing(path) as temporary:
         plain = temporary + ".tif"
         copy_with_transform(raster, transform, plain, tags=tags)
-        make_cog(plain, temporary, creation, nearest=nearest, dtype=dtype)
-        remove_geotiff(plain)
+        with opened(plain) as dataset:
+            items = domain_items(dataset)
+        make_cog(plain, temporary, creation, nearest=nearest, dtype=dtype, items=items)
         read_back(temporary, raster, raster.shape, transform)

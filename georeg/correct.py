@@ -13,8 +13,10 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from georeg.classes import class_bands
+from georeg.cog import copy_as_cog
 from georeg.copies import copy_with_gcps, copy_with_transform
 from georeg.corrections import gcps
+from georeg.creation import Creation
 from georeg.encoding import encoding_of
 from georeg.errors import InputError
 from georeg.execution import Progress
@@ -31,7 +33,7 @@ from georeg.resampling import Kernel
 from georeg.uncertainty import Certainty, write_uncertainty
 from georeg.vrt import write_vrt
 
-Way = Literal["geotransform", "in place", "gcps", "vrt", "resampled"]
+Way = Literal["geotransform", "in place", "cog", "gcps", "vrt", "resampled"]
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,11 @@ class Correction:
     @property
     def raster(self) -> Raster:
         return self.placement.raster
+
+    def check(self) -> None:
+        """Raise InputError for creation options that GDAL would ignore."""
+        if self.way in ("resampled", "cog"):
+            self._creation().check(encoding_of(self.raster).dtype, self.raster.count)
 
     def write(self, progress: Progress) -> None:
         """Write the output, and its uncertainty if asked for."""
@@ -80,6 +87,8 @@ class Correction:
             assert self.transform is not None
             if self.way == "in place":
                 correct_in_place(self.raster, self.transform, tags=self.tags)
+            elif self.way == "cog":
+                copy_as_cog(self.raster, self.transform, self.path, tags=self.tags, options=self.options.co)
             else:
                 copy_with_transform(self.raster, self.transform, self.path, tags=self.tags)
 
@@ -93,7 +102,20 @@ class Correction:
                 write_picture(raster, self.grid, regridding.encoding, blocks, self.path)
             return
         with regridding.running(progress) as blocks:
-            write_blocks(raster, self.grid, encoding, blocks, self.path)
+            write_blocks(
+                raster,
+                self.grid,
+                encoding,
+                blocks,
+                self.path,
+                tags=self.tags,
+                creation=self._creation(),
+                classes=[band for band, kernel in enumerate(regridding.kernels, start=1) if kernel == "nearest"],
+            )
+
+    def _creation(self) -> Creation:
+        cog = self.options.format == "cog" or (self.options.format == "auto" and self.raster.cog)
+        return Creation("COG" if cog else "GTiff", self.options.co)
 
     def _kernels(self) -> tuple[Kernel, ...]:
         """Of each band: what was asked for, else the nearest pixel for classes and the cubic B-spline for all others."""
@@ -113,7 +135,7 @@ class Correction:
         """What was asked for and has no effect where no pixel is touched."""
         if self.way == "resampled":
             return
-        given = {"--resampling": self.options.resampling != "auto", "--co": bool(self.options.co)}
+        given = {"--resampling": self.options.resampling != "auto", "--co": bool(self.options.co) and self.way != "cog"}
         for name in (name for name, is_given in given.items() if is_given):
             yield f"{name} has no effect, as the pixels of {self.raster.name} stay as they are; add --resample to write them anew"
 
@@ -170,8 +192,8 @@ def way_of(placement: Placement, path: str, options: WriteOptions, *, plain: boo
         return "vrt", transform
     if options.resample or (plain and options.resample is None):
         return "resampled", None
-    if transform is not None and (options.format != "cog" or placement.raster.cog):
-        return "geotransform", transform
+    if transform is not None:
+        return "cog" if options.format == "cog" and not placement.raster.cog else "geotransform", transform
     if options.resample is None:
         return "resampled", None
     if options.format == "cog":

@@ -25,8 +25,8 @@ from georeg.encoding import Encoding
 from georeg.errors import OutputError
 from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
-from georeg.metadata import copy_metadata, copy_tables, masks_fit, metadata_losses
-from georeg.overviews import add_overviews, bounded_cache, make_cog, remove_geotiff
+from georeg.metadata import copy_metadata, copy_tables, domain_items, masks_fit, metadata_losses
+from georeg.overviews import add_overviews, bounded_cache, make_cog
 from georeg.placement import compose
 from georeg.raster import Raster
 from georeg.tiff import truncated_block
@@ -91,8 +91,9 @@ def write_blocks(
                     add_overviews(dataset, nearest=nearest)
         copy_tables(source, first)
         if creation.driver == "COG":
-            make_cog(first, temporary, creation, nearest=nearest, dtype=encoding.dtype)
-            remove_geotiff(first)
+            with opened(first) as dataset:
+                items = domain_items(dataset)
+            make_cog(first, temporary, creation, nearest=nearest, dtype=encoding.dtype, items=items)
         transform = _georeferencing(grid).get("transform", Affine.identity())
         read_back(temporary, raster, (int(grid.shape[0]), int(grid.shape[1])), transform)
         losses = list(metadata_losses(source, raster))

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from affine import Affine
 from rasterio._err import CPLE_BaseError
@@ -92,7 +92,9 @@ def correct_in_place(raster: Raster, transform: Affine, *, tags: Mapping[str, st
         if isinstance(exc, OSError | RasterioError | CPLE_BaseError):
             raise OutputError(f"{path} cannot be changed: {_reason(exc)}; it is as it was") from exc
         raise
-    for sentence in (*losses(raster, said, place), *_remarks(raster, edit)):
+    beside = said_by(path).rpcs
+    dropped = losses(raster, replace(said, rpcs=said.rpcs and not beside), place)
+    for sentence in (*dropped, *_remarks(raster, edit, rpcs_beside=beside)):
         _log.warning(sentence)
     return path + SUFFIX
 
@@ -153,10 +155,10 @@ def _check_access(path: str) -> None:
     check_output(path + SUFFIX, (), overwrite=True)
 
 
-def _remarks(raster: Raster, edit: Edit) -> list[str]:
+def _remarks(raster: Raster, edit: Edit, *, rpcs_beside: bool) -> list[str]:
     """A sentence for each thing that is not as good as before."""
     sentences = []
-    if said_by(raster.path).rpcs:
+    if rpcs_beside:
         sentences.append(f"the file with RPCs beside {raster.name} was left: it does not hold the correction")
     if edit.breaks_cog:
         sentences.append(

@@ -16,7 +16,9 @@ from georeg.raster import Raster
 
 DOMAIN = "GEOREG"
 """Of the metadata that tell of a correction."""
-_OF_THE_FILE = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "xml:VRT", DOMAIN)
+_OF_THE_FILE = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "xml:VRT", "LocationInfo")
+_TAGS_OF_THEIR_OWN = ("xml:XMP", "COLOR_PROFILE", "RPC", "xml:ESRI")
+"""Domains that GDAL does not keep in a GeoTIFF's tag of metadata."""
 _OF_THE_GRID = ("RPC", "GEOLOCATION", "GCPS_GeodataXform", "xml:gml.root-instance")
 _STALE = (
     "TIFFTAG_MINSAMPLEVALUE", "TIFFTAG_MAXSAMPLEVALUE", "NODATA_VALUES", "map_info", "coordinate_system_string",
@@ -71,6 +73,25 @@ def copy_tables(source: Any, path: str) -> None:
     ElementTree.ElementTree(root).write(sidecar, encoding="utf-8")
 
 
+def domain_items(source: Any) -> list[ElementTree.Element]:
+    """Items, as in a GeoTIFF's tag of metadata, of all domains of an opened raster but the default one, and of its bands.
+
+    GDAL drops these where it converts a raster, or else those of the default domain of the bands.
+    """
+    items = []
+    for band in (0, *source.indexes):
+        of_band = {"sample": str(band - 1)} if band else {}
+        for domain in source.tag_namespaces(band):
+            if domain in (*_OF_THE_FILE, *_TAGS_OF_THEIR_OWN) or domain.startswith("json:"):
+                continue
+            for name, value in source.tags(band, ns=domain).items():
+                form = {"format": "xml"} if domain.startswith("xml:") else {"name": name}
+                item = ElementTree.Element("Item", {**form, "domain": domain, **of_band})
+                item.text, item.tail = value, "\n"
+                items.append(item)
+    return items
+
+
 def metadata_losses(source: Any, raster: Raster) -> Iterator[str]:
     """A sentence for each thing that a user would miss in a resampled raster."""
     if source.tags(ns="RPC"):
@@ -100,7 +121,7 @@ def masks_fit(source: Any) -> bool:
 
 
 def _domains(source: Any) -> list[str]:
-    dropped = (*_OF_THE_FILE, *_OF_THE_GRID)
+    dropped = (*_OF_THE_FILE, *_OF_THE_GRID, DOMAIN)
     return [name for name in source.tag_namespaces() if name not in dropped and not name.startswith("json:")]
 
 

@@ -95,7 +95,7 @@ def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None)
     patches = []
     for centre in centres[:: max(1, len(centres) // PATCHES)]:
         grid = window(level, tuple(centre - half), tuple(centre + half))
-        ref, tgt = (overview(side, grid, rough=True, frugal=squares is not None) for side in tiles.sides(prior))
+        ref, tgt = (overview(side, grid, rough=True, frugal=tiles.patches is not None) for side in tiles.sides(prior))
         patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
     within = None if seed is None else _within_px(seed, prior, level)
     return strongest_rival(patches, LEVELS[factor], within) if patches else None

@@ -19,7 +19,7 @@ ORDER = [
     "matching.preprocess", "matching.features", "matching.coarse", "matching.pose", "matching.pose_features",
     "execution", "mixture", "choice", "extrapolation", "fit", "accuracy", "interchange", "temporaries",
     "interrupts", "files", "table", "gcps",
-    "encoding", "tiff", "creation", "metadata", "overviews", "geotiff", "tiff_edit", "header", "copies", "cog", "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
+    "encoding", "tiff", "tiff_edit", "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty",
     "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "report.checkerboard", "by_hand", "styles",
     "geopackage", "export", "verbs", "cli",
 ]  # fmt: skip

@@ -74,6 +74,23 @@ def test_a_file_with_gcps_or_rpcs_is_placed_and_gets_them_back(
     assert "the RPCs of rpcs.tif were dropped" in caplog.text
 
 
+def test_a_file_with_rpcs_beside_it_is_left_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = save(tmp_path / "source.tif", image())
+    lines = [f"{k}: {v}" for k, v in RPCS.items() if "COEFF" not in k]
+    lines += [f"{k}_{i}: 1" for k in RPCS if "COEFF" in k for i in range(1, 21)]
+    (tmp_path / "source_RPC.TXT").write_text("\n".join(lines))
+    before = files(tmp_path)
+    correct_in_place(open_raster(path), MOVED)
+    with rasterio.open(path) as dataset:
+        assert dataset.rpcs is not None
+    assert "the file with RPCs beside source.tif was left" in caplog.text
+    assert "dropped" not in caplog.text
+    undo(str(path))
+    assert files(tmp_path) == before
+
+
 def test_a_cog_no_longer_says_that_it_is_one_until_undone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = VARIANTS["cog"](tmp_path / "source.tif")
     correct_in_place(open_raster(path), MOVED)
