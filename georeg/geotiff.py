@@ -25,7 +25,7 @@ from georeg.encoding import Encoding
 from georeg.errors import OutputError
 from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
-from georeg.metadata import copy_metadata, copy_tables, domain_items, masks_fit, metadata_losses
+from georeg.metadata import alpha_masks, copy_metadata, copy_tables, domain_items, masks_fit, metadata_losses
 from georeg.overviews import add_overviews, bounded_cache, make_cog
 from georeg.placement import compose
 from georeg.raster import Raster
@@ -123,7 +123,7 @@ def _write_pixels(
     """Write pixels and their masks; what is made into a COG later is stored by our own options until then."""
     stored = creation if creation.driver == "GTiff" else Creation()
     profile = _profile(grid, raster.count, encoding.dtype, encoding.nodata, stored)
-    masked = encoding.nodata is None and not raster.alpha_bands
+    masked = encoding.nodata is None and not alpha_masks(source)
     with opened(path, "w", **profile) as dataset:
         copy_metadata(source, dataset, tags)
         for window, pixels, valid in blocks:

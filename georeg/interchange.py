@@ -37,9 +37,7 @@ def points_to_dict(points: TiePoints) -> dict[str, Any]:
 
 def _told(inputs: Inputs) -> dict[str, Any]:
     """The two rasters without what gives access to them: a result is shown to others."""
-    return asdict(
-        replace(inputs, reference=without_secrets(inputs.reference), target=without_secrets(inputs.target))
-    )
+    return asdict(replace(inputs, reference=without_secrets(inputs.reference), target=without_secrets(inputs.target)))
 
 
 def points_from_dict(values: dict[str, Any]) -> TiePoints:

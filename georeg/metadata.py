@@ -112,6 +112,11 @@ def metadata_losses(source: Any, raster: Raster) -> Iterator[str]:
         yield f"the metadata {', '.join(texts)} of {raster.name} were dropped: they cannot be written to a GeoTIFF"
 
 
+def alpha_masks(source: Any) -> bool:
+    """True where an alpha band says which pixels are valid; to GDAL not every one does."""
+    return any(MaskFlags.alpha in flags for flags in source.mask_flag_enums)
+
+
 def masks_fit(source: Any) -> bool:
     """False where bands have masks of their own that neither one mask nor a nodata value can say."""
     flags = source.mask_flag_enums

@@ -81,7 +81,8 @@ class Patches:
         n, least = (self.n, LEAST_PATCHES) if factor == 1 else (max(self.n // SPARSE, LEAST_PATCHES), LEAST_REDUCED)
         spacing = math.sqrt(overlap.area * max(float(self.valid.mean()), LEAST_VALID) / n)
         files = [
-            _File(place, level, factor) for place in (self.pair.reference_placement(), self.pair.target_placement(prior))
+            _File(place, level, factor)
+            for place in (self.pair.reference_placement(), self.pair.target_placement(prior))
         ]
         found: list[tuple[Squares, float]] = []
         for side in sorted({max(side, self.least_px) for side in SIDES_PX}):

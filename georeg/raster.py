@@ -28,14 +28,12 @@ from rasterio.windows import Window
 from georeg.errors import InputError
 from georeg.initial import Frame, Placed, is_plain, place
 from georeg.options import InitialKind
-from georeg.remote import current, fetching, is_remote, without_secrets
+from georeg.remote import current, fetch_blocks, fetching, is_remote, without_secrets
 
 DOMAIN = "GEOREG"
 """Metadata domain of what georeg says of a file that it corrected."""
 CACHE_BYTES = 96 * 2**20
 """Decoded blocks that GDAL may keep while rasters are read."""
-FETCHED_PX = 256 * 256
-"""Of a remote raster with small blocks, so many pixels are fetched at once."""
 
 
 @dataclass(frozen=True)
@@ -345,10 +343,7 @@ class Reader:
         )
 
     def _fetch(self, handle: Any, window: Window, bands: Sequence[int], reduce: int) -> None:
-        """Have GDAL fetch the blocks of a window, of the overview that it would read; then they are read from its memory.
-
-        It tells what it fetches, but rasterio drops that while it reads pixels; not so while they are summed.
-        """
+        """Have GDAL fetch the blocks of a window, of the overview that it would read; then they are read from its memory."""
         factors = [factor for factor in handle.overviews(bands[0]) if factor <= reduce]
         factor = max(factors, default=1)
         if factors:
@@ -356,16 +351,7 @@ class Reader:
             if level not in self._open:
                 self._open[level] = _dataset(self.raster.path, OVERVIEW_LEVEL=level[1])
             handle = self._open[level]
-        left, top = int(window.col_off) // factor, int(window.row_off) // factor
-        right = min(-(-int(window.col_off + window.width) // factor), handle.width)
-        bottom = min(-(-int(window.row_off + window.height) // factor), handle.height)
-        for band in bands:
-            height, width = handle.block_shapes[band - 1]
-            height *= max(1, FETCHED_PX // (height * width))
-            # from the last to the first: where GDAL sees that it reads on and on, it fetches ahead
-            for y in reversed(range(top // height * height, bottom, height)):
-                for x in reversed(range(left // width * width, right, width)):
-                    handle.checksum(band, window=Window(x, y, min(width, handle.width - x), min(height, handle.height - y)))
+        fetch_blocks(handle, window, factor, bands)
 
     def _valid(
         self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import Any
 
 import rasterio
 from rasterio.env import get_gdal_config
+from rasterio.windows import Window
 
 OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_CONNECTTIMEOUT": 15,
@@ -36,6 +37,8 @@ _SIZE = re.compile(r"GetFileSize\((.+)\)=(\d+)\s+response_code=(\d+)")
 _RANGE = re.compile(r"Downloading (\d+)-(\d+) \((.+)\)\.\.\.")
 _TROUBLE = re.compile(r"(?:DownloadRegion|GetFileSize)\(.+?\): response_code=(\d+), (?:curl error )?msg=(.*)")
 _ANSWER = re.compile(r"Got response_code=(\d+)")
+_FETCHED_PX = 256 * 256
+"""Where blocks are small, so many pixels are fetched at once."""
 _FIRST_BYTES = 16384
 """Fetched together with the size of a file, where that is not asked for alone."""
 
@@ -148,6 +151,24 @@ def fetching(path: str, traffic: Traffic | None, *, remote: bool | None = None) 
     finally:
         _LISTENING.to = before
         _FILTER.stop()
+
+
+def fetch_blocks(dataset: Any, window: Window, factor: int, bands: Sequence[int]) -> None:
+    """Have GDAL fetch the blocks of an open raster that a window needs, whose pixels ``factor`` times smaller are counted.
+
+    It tells what it fetches, but rasterio drops that while it reads pixels; not so while they are summed. The blocks are taken
+    from the last to the first: where GDAL sees that it reads on and on, it fetches ahead.
+    """
+    left, top = int(window.col_off) // factor, int(window.row_off) // factor
+    right = min(-(-int(window.col_off + window.width) // factor), dataset.width)
+    bottom = min(-(-int(window.row_off + window.height) // factor), dataset.height)
+    for band in bands:
+        height, width = dataset.block_shapes[band - 1]
+        height *= max(1, _FETCHED_PX // (height * width))
+        for y in reversed(range(top // height * height, bottom, height)):
+            for x in reversed(range(left // width * width, right, width)):
+                block = Window(x, y, min(width, dataset.width - x), min(height, dataset.height - y))
+                dataset.checksum(band, window=block)
 
 
 def _beside(path: str) -> dict[str, str]:

@@ -102,9 +102,7 @@ class Tiles:
         reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5)
         measured: list[Measured] = []
         done = 0
-        for block in self._run(
-            level, prior, parts, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough
-        ):
+        for block in self._run(level, prior, parts, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough):
             measured.append(block)
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))

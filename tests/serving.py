@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 BEHAVIOUR: dict[str, Any] = {"n_bytes": 0, "n_requests": 0, "ranges": True, "left": None, "status": None, "key": None}
@@ -27,7 +27,7 @@ every connection without an answer; a status that it answers all with; what the 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder = Path()
-    state = dict(BEHAVIOUR)
+    state: ClassVar[dict[str, Any]] = dict(BEHAVIOUR)
     lock = threading.Lock()
 
     def do_HEAD(self) -> None:
