@@ -36,7 +36,7 @@ class Encoding:
             pixels[k] = _within(values[k], np.dtype(self.band_dtypes[band - 1]))
         fill = self.dtype.type(self._fill)
         if self.nodata is not None:
-            pixels[_taken_for(pixels, fill)] = _beside(fill)
+            pixels.real[_taken_for(pixels, fill)] = _beside(fill.real)
         if not valid.all():
             pixels[~valid] = fill
         return pixels
@@ -81,12 +81,12 @@ def _representable(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
 
 
 def _taken_for(pixels: NDArray[Any], nodata: Any) -> NDArray[np.bool_]:
-    """Where GDAL reads nodata: it compares floats to some last bits, and of complex numbers the real part alone."""
+    """Where GDAL reads nodata: it compares floats to the last bits of 32, and of complex numbers the real part alone."""
     pixels, nodata = pixels.real, nodata.real
     if not np.issubdtype(pixels.dtype, np.floating) or not np.isfinite(nodata):
         return np.asarray(pixels == nodata)
     with np.errstate(invalid="ignore", over="ignore"):
-        near = np.abs(pixels - nodata) <= 4 * np.finfo(pixels.dtype).eps * np.abs(nodata)
+        near = np.abs(pixels - nodata) <= 4 * np.finfo(np.float32).eps * np.abs(nodata)
     return np.asarray(near)
 
 

@@ -327,6 +327,8 @@ class Reader:
                 handle = self._handle(overviews and reduce > 1)
                 if self.raster.remote:
                     self._fetch(handle, window, bands, reduce if overviews else 1)
+                    if self.raster.has_mask and not overviews and reduce > 1:  # GDAL averages the mask of an overview
+                        self._fetch(self._handle(True), window, bands, reduce)
                 values = handle.read(list(bands), **options)
                 mask = self._valid(handle, values, bands, options)
             except (RasterioError, CPLE_BaseError, ValueError) as exc:

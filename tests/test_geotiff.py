@@ -456,12 +456,12 @@ def test_a_nodata_value_that_no_pixel_can_have_gives_a_mask(
         assert (after.read_masks(1) > 0).sum() == pytest.approx(150 * 140, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "low", "high"), [("uint8", 0, 255), ("int16", -32768, 32767), ("uint32", 0, 2**32 - 1)]
-)
-def test_values_are_clamped_and_never_wrap(
-    dtype: str, low: int, high: int, shift_alignment: georeg.Alignment, tmp_path: Path
-) -> None:
+INTEGERS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_values_are_clamped_and_never_wrap(dtype: str, shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     data = np.full((1, 150, 140), low, dtype)
     data[:, :, 60:] = high
     out = resampled(shift_alignment, save(tmp_path / "source.tif", data), resampling="cubic")
@@ -472,6 +472,22 @@ def test_values_are_clamped_and_never_wrap(
         steps = np.diff(row[inside].astype(float))
         # an overshoot that wrapped would be a jump of nearly the whole range against the edge
         assert (steps < -0.5 * (high - low)).sum() == 0
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_no_overshoot_reaches_nodata(end: str, dtype: str, shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
+    limits = np.iinfo(dtype)
+    bits = limits.bits // 4 if limits.bits == 64 else 0  # so that a double tells the ends from their neighbours
+    low, high = (limits.min >> 2 * bits, limits.max >> 2 * bits)
+    nodata, dark, bright = (low, low + 1, high) if end == "low" else (high, low, high - 1)
+    data = np.full((1, 150, 140), dark, dtype)
+    data[:, :, 60:] = bright
+    out = resampled(shift_alignment, save(tmp_path / "source.tif", data, nodata=nodata), resampling="cubic")
+    with rasterio.open(out) as after:
+        valid = after.read_masks(1) > 0
+        assert valid.sum() == pytest.approx(150 * 140, rel=0.01)
+        assert valid[valid.any(axis=1)][:, valid.any(axis=0)].all()
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])

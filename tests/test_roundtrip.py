@@ -55,6 +55,7 @@ PLACES = {
     "custom": (CUSTOM, Affine(0.05, 0, 1010, 0, -0.05, 2100)),
     "none": (None, Affine.identity()),
 }
+BAND_NODATA = np.array([20, 23, 26])
 XMP = "<x:xmpmeta xmlns:x='adobe:ns:meta/'><note text='a=b'/></x:xmpmeta>"
 COLOURS = {0: (0, 0, 0, 255), 1: (200, 30, 30, 255), 2: (20, 160, 40, 255), 3: (10, 60, 200, 255)}
 TABLES = """<CategoryNames><Category>none</Category><Category>water</Category></CategoryNames>
@@ -111,7 +112,7 @@ CASES = [
     Case("uint8", 3, "none", extra="icc"),
     Case("int16", 1, "nodata", extra="point"),
     Case("uint8", 3, "none", extra="overviews"),
-    Case("uint8", 1, "per-band nodata", driver="VRT"),
+    Case("uint8", 2, "per-band nodata", driver="VRT"),
     Case("int16", 3, "per-band nodata", driver="VRT", place="mercator"),
     Case("float32", 2, "per-band nodata", driver="VRT"),
     Case("uint16", 3, "nodata of one band", driver="VRT"),
@@ -196,8 +197,11 @@ def make(case: Case, folder: Path) -> Path | str:
         data[-1] = np.where(hole, 0, opaque)
         if case.mask == "soft alpha":
             data[-1, 80:100], data[-1, 100:120] = 200, 100
-    if case.mask in LOSSES and nodata is not None:
+    if case.mask == "nodata and mask":
         data[:, 100, 100] = nodata
+    if "band" in case.mask:
+        data[:, hole] = BAND_NODATA[: case.bands, None]
+        data[:, 100, 100:103] = BAND_NODATA
     path = folder / "source.tif"
     profile = {
         "driver": "GTiff", "dtype": case.dtype, "count": case.bands, "height": HEIGHT, "width": WIDTH, "crs": crs,
@@ -260,7 +264,7 @@ def converted(case: Case, path: Path) -> Path | str:
         root = ElementTree.parse(other)
         for k, band in enumerate(root.findall("VRTRasterBand")):
             if case.mask == "per-band nodata" or k == 1:
-                ElementTree.SubElement(band, "NoDataValue").text = str(20 + 3 * k)
+                ElementTree.SubElement(band, "NoDataValue").text = str(BAND_NODATA[k])
         root.write(other)
     return f"NETCDF:{other}:Band1" if case.driver == "netCDF" else other
 
