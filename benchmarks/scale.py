@@ -1,7 +1,8 @@
 """Memory and time against the size of the raster: `python benchmarks/scale.py --help`.
 
 Each size is a made raster of 4 bands of uint16 in tiles of 512. However large, its file is small: every tile is one of
-a few hundred that are stored once, in an order that does not repeat. The target is the same file, said to lie elsewhere.
+a few hundred that are stored once, in an order that does not repeat; there are overviews. The target is the same file,
+said to lie elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from rich.table import Table
 from georeg.tiff import LENGTHS, OFFSETS, place_of, read_tiff
 
 TILE_PX, BANDS, DISTINCT = 512, 4, 256
+REDUCED = 16
+"""Pixels of an overview's pixel, on a side."""
 ORIGIN, GSD = (400000.0, 5800000.0), 10.0
 SHIFT_PX = (3.3, -2.6)
 """Right and down, by which the target's geotransform is wrong."""
@@ -59,13 +62,23 @@ def make(path: Path, side_px: int, transform: Affine) -> None:
     profile |= {"blockxsize": TILE_PX, "blockysize": TILE_PX, "compress": "deflate", "predictor": 2, "zlevel": 1}
     store = path.with_suffix(".store")
     somewhere = Affine(GSD, 0, 0, 0, -GSD, 0)
+    small = []
     with rasterio.open(store, "w", width=TILE_PX, height=TILE_PX * DISTINCT, transform=somewhere, **profile) as dataset:
         for k in range(DISTINCT):
-            dataset.write(ground(TILE_PX, k), window=((k * TILE_PX, (k + 1) * TILE_PX), (0, TILE_PX)))
+            tile = ground(TILE_PX, k)
+            dataset.write(tile, window=((k * TILE_PX, (k + 1) * TILE_PX), (0, TILE_PX)))
+            squares = tile.reshape(BANDS, TILE_PX // REDUCED, REDUCED, TILE_PX // REDUCED, REDUCED)
+            small.append(np.rint(squares.mean(axis=(2, 4))).astype(np.uint16))
     with rasterio.open(
         path, "w", width=side_px, height=side_px, transform=transform, SPARSE_OK=True, BIGTIFF="YES", **profile
     ):
         pass  # no tile is written
+    n = side_px // TILE_PX
+    which = np.random.default_rng(0).integers(DISTINCT, size=n**2)
+    rows = [np.concatenate([small[k] for k in line], axis=2) for line in which.reshape(n, n)]
+    reduced = {"width": side_px // REDUCED, "height": side_px // REDUCED, "transform": somewhere}
+    with rasterio.open(f"{path}.ovr", "w", **profile, **reduced) as dataset:
+        dataset.write(np.concatenate(rows, axis=1))
     with open(store, "rb") as file:
         starts, sizes = _blocks(file)
         content = file.read() if not file.seek(0) else b""
@@ -73,7 +86,6 @@ def make(path: Path, side_px: int, transform: Affine) -> None:
         tiff = read_tiff(file, str(path))
         end = file.seek(0, os.SEEK_END)
         file.write(content)
-        which = np.random.default_rng(0).integers(DISTINCT, size=(side_px // TILE_PX) ** 2)
         for tags, numbers in ((OFFSETS, end + starts[which]), (LENGTHS, sizes[which])):
             entry = next(tiff.directories[0].entries[tag] for tag in tags if tag in tiff.directories[0].entries)
             place = place_of(tiff, entry)

@@ -19,7 +19,7 @@ from georeg.matching.structure import move_to_texture
 from georeg.matching.windows import MARGIN_PX, Matches, locate, match_windows
 from georeg.models import FloatArray
 from georeg.placement import Placement
-from georeg.raster import Reader
+from georeg.reader import Reader
 from georeg.tie_points import Status
 from georeg.warp import Patch, sample
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from rasterio.windows import Window
 
-from georeg.raster import Raster, Reader
+from georeg.raster import Raster
+from georeg.reader import Reader
 
 FEW = 16
 """Whole numbers of so few values are classes or a mask."""

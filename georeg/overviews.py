@@ -16,7 +16,7 @@ from rasterio.env import get_gdal_config, set_gdal_config
 from georeg.creation import BLOCK_PX, Creation
 from georeg.errors import OutputError
 from georeg.files import SIDECARS
-from georeg.raster import CACHE_BYTES
+from georeg.reader import CACHE_BYTES
 from georeg.tiff import ASCII, Entry, read_tiff, read_values
 from georeg.tiff_edit import copy_laid_out
 
@@ -90,9 +90,11 @@ def remove_geotiff(path: str) -> None:
 
 @contextmanager
 def bounded_cache() -> Iterator[None]:
-    """Meanwhile GDAL keeps no more decoded blocks than while rasters are read; by default it is a twentieth of the memory."""
+    """Meanwhile GDAL keeps no more decoded blocks than while rasters are read, or fewer if that was set: by default it is a
+    twentieth of the memory.
+    """
     before = get_gdal_config("GDAL_CACHEMAX")
-    set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+    set_gdal_config("GDAL_CACHEMAX", min(before, CACHE_BYTES))
     try:
         yield
     finally:

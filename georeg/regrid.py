@@ -17,14 +17,15 @@ from rasterio.windows import Window
 from georeg.encoding import Encoding, working_dtype
 from georeg.execution import Progress, counted, run_ordered, workers
 from georeg.placement import Placement, lattice, whole_shift
-from georeg.raster import Reader
+from georeg.reader import Reader
 from georeg.resampling import Kernel
 from georeg.warp import sample
 
 BLOCK_PX = 512
 """Side of a block of the output."""
-SOURCE_BYTES = 64 * 2**20
-"""Decoded pixels of the source that are kept until the next blocks have used them too."""
+CACHE_BYTES, SOURCE_BYTES = 64 * 2**20, 44 * 2**20
+"""Decoded blocks that GDAL may keep, of the source and of the output; and of the source, until the next blocks have used
+them too."""
 Blocks = Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]
 """Window of the output; its pixels, encoded; whether they are valid: both (bands, h, w)."""
 
@@ -44,7 +45,7 @@ class Regridding:
         """All blocks in the order to write, computed on every processor, a few of them at a time."""
         raster = self.placement.raster
         windows = output_windows((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK_PX, self._strip_px())
-        with Reader(raster) as reader, workers() as executor:
+        with Reader(raster, CACHE_BYTES) as reader, workers() as executor:
             done = run_ordered(partial(self.block, reader), windows, executor)
             yield counted(done, len(windows), "write", progress)
 

@@ -20,7 +20,7 @@ from georeg.overlap import Pair, footprint, longer_side
 from georeg.patches import LEAST_PATCHES, REMOTE_PATCHES, Patches
 from georeg.placement import apply_transform
 from georeg.prior import OVERVIEW_PX, TOLERANCE_PX, Prior, find_prior, improved
-from georeg.raster import Reader
+from georeg.reader import Reader
 from georeg.rivals import refuse_other_ground, refuse_print
 from georeg.seeded import find_seeded, refuse_astray
 from georeg.seeds import Seed

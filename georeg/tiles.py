@@ -33,7 +33,7 @@ from georeg.options import MatchOptions
 from georeg.overlap import Pair, nodes
 from georeg.patches import Patches, Squares
 from georeg.placement import Placement, apply_transform, compose
-from georeg.raster import Reader
+from georeg.reader import Reader
 from georeg.tie_points import Inputs, Status, TiePoints
 from georeg.warp import Patch, sample
 

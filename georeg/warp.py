@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from georeg.models import FloatArray
 from georeg.placement import Lattice, Placement, apply_transform, compose, lattice
-from georeg.raster import Reader
+from georeg.reader import Reader
 from georeg.resampling import Kernel, fill, interpolate, taps
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.env import get_gdal_config
+from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.rpc import RPC
 from rasterio.windows import Window
 
@@ -28,7 +28,8 @@ from georeg.encoding import encoding_of
 from georeg.errors import GeoregError, InputError, OutputError
 from georeg.geotiff import write_blocks, write_values
 from georeg.overviews import bounded_cache, overview_factors
-from georeg.raster import CACHE_BYTES, open_raster
+from georeg.raster import open_raster
+from georeg.reader import CACHE_BYTES
 
 CRS = "EPSG:32633"
 ORIGIN = Affine(10, 0, 301000, 0, -10, 5772000)
@@ -270,8 +271,10 @@ def test_the_cache_of_gdal_is_bounded_while_values_are_written(tmp_path: Path) -
     write_values(GeoBox((64, 64), ORIGIN, CRS), {"sigma": "m"}, {}, blocks(), str(tmp_path / "out.tif"))
     assert seen == [CACHE_BYTES]
     assert get_gdal_config("GDAL_CACHEMAX") == before
-    with bounded_cache(), bounded_cache():
-        pass
+    with bounded_cache():
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES // 2)
+        with bounded_cache():
+            assert get_gdal_config("GDAL_CACHEMAX") == CACHE_BYTES // 2  # a lower bound stays
     assert get_gdal_config("GDAL_CACHEMAX") == before
 
 

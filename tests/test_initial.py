@@ -33,7 +33,8 @@ from georeg.models import PolynomialDisplacement, from_transform, identity
 from georeg.options import FitOptions, WriteOptions
 from georeg.overlap import pair_rasters, unit_name
 from georeg.placement import Placement, apply_transform, compose, corrected_transform, lattice, transform_xy
-from georeg.raster import Raster, Reader, open_pair, open_raster, open_reference
+from georeg.raster import Raster, open_pair, open_raster, open_reference
+from georeg.reader import Reader
 from georeg.report.checkerboard import draw_checkerboard
 from georeg.tie_points import Inputs, TiePoints
 from georeg.warp import sample

@@ -97,16 +97,17 @@ def test_a_shift_by_whole_pixels_changes_no_value(tmp_path: Path, dtype: str) ->
 def test_what_overshoots_is_clamped_and_no_valid_pixel_becomes_nodata(tmp_path: Path, dtype: str) -> None:
     """Beside an edge from one end of a type to the other a spline leaves its range; the lowest value means nodata."""
     limits = np.iinfo(dtype)
+    nodata = limits.min if limits.bits < 64 else 7  # which rasterio does not write of so many digits
     values = np.full((1, 80, 80), limits.min + 1, dtype)
     values[0, :, 40:] = limits.max
-    raster = open_raster(made(tmp_path / "a.tif", 80, values, dtype=dtype, nodata=limits.min))
+    raster = open_raster(made(tmp_path / "a.tif", 80, values, dtype=dtype, nodata=nodata))
     grid = GeoBox((80, 80), transform(80) @ Affine.translation(0.4, 0.3), "EPSG:32633")
     regridding = Regridding(Placement(raster, UTM33, identity()), grid, ("cubic",), encoding_of(raster))
     with regridding.running(execution.silent) as blocks:
         ((_, pixels, valid),) = blocks
     assert valid[0, :79, :79].all()
     shown = pixels[0, :79, :79]
-    assert shown.min() >= limits.min + 1
+    assert (shown != nodata).all()
     assert (shown[:, :36] < limits.min / 2 + limits.max / 2).all()
     assert (shown[:, 44:] > limits.min / 2 + limits.max / 2).all()
 
@@ -123,12 +124,12 @@ def test_strips_are_as_wide_as_lets_decoded_tiles_wait(tmp_path: Path) -> None:
         strips.append(regridding._strip_px())
     assert strips[1] is None
     assert strips[0] is not None
-    assert 1024 <= strips[0] <= 8192
+    assert 1024 <= strips[0] <= 4096
     assert (strips[0] + 1024) * (512 + 1024) * 8 <= regrid.SOURCE_BYTES
     windows = output_windows(shape, 512, strips[0])
     assert sum(window.width * window.height for window in windows) == shape[0] * shape[1]
     assert len({(window.col_off, window.row_off) for window in windows}) == len(windows)
-    assert max(window.col_off + window.width for window in windows[: len(windows) // 10]) <= strips[0]
+    assert max(window.col_off + window.width for window in windows[: len(windows) // 20]) <= strips[0]
 
 
 PEAK = """

@@ -21,7 +21,8 @@ from georeg.cli import main
 from georeg.errors import InputError
 from georeg.fit import Role
 from georeg.options import MatchOptions
-from georeg.raster import Reader, open_raster
+from georeg.raster import open_raster
+from georeg.reader import Reader
 from georeg.remote import is_remote, without_secrets
 
 SIDE, BLOCK, GSD = 2560, 256, 10.0

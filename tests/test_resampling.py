@@ -17,7 +17,8 @@ from rasterio.windows import Window
 from georeg import resampling
 from georeg.models import Translation, identity
 from georeg.placement import Placement
-from georeg.raster import Reader, open_raster
+from georeg.raster import open_raster
+from georeg.reader import Reader
 from georeg.resampling import Kernel, interpolate, positions, taps
 from georeg.warp import sample
 

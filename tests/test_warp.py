@@ -22,7 +22,8 @@ from georeg.errors import InputError
 from georeg.models import LADDER, PolynomialDisplacement, Translation, identity
 from georeg.overlap import nodes, pair_rasters
 from georeg.placement import Placement, apply_transform, compose, corrected_transform, lattice
-from georeg.raster import Raster, Reader, open_raster
+from georeg.raster import Raster, open_raster
+from georeg.reader import Reader
 from georeg.regrid import output_windows
 from georeg.resampling import Kernel
 from georeg.warp import sample

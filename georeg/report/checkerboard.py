@@ -15,7 +15,8 @@ from georeg.fit import Role
 from georeg.models import FloatArray, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement, apply_transform, compose
-from georeg.raster import Reader, open_pair
+from georeg.raster import open_pair
+from georeg.reader import Reader
 from georeg.warp import sample
 
 SIDE_PX = 192
