@@ -19,6 +19,7 @@ from georeg.errors import InputError, OutputError
 from georeg.files import SIDECARS, check_output, replacing
 from georeg.geotiff import compression, opened, read_back
 from georeg.header import Place, Said, losses, new_tags, place_of_transform, placed_sidecar, said_by
+from georeg.metadata import copy_domains
 from georeg.raster import Raster
 from georeg.tiff import read_tiff, truncated_block
 from georeg.tiff_edit import apply_edit, copy_laid_out, edited
@@ -167,3 +168,5 @@ def _convert(raster: Raster, temporary: str) -> None:
         if "NBITS" in source.tags(1, ns="IMAGE_STRUCTURE"):
             options["NBITS"] = 8 * dtype.itemsize  # packing the 15 bits of Sentinel-2 would forbid a predictor
         rasterio.shutil.copy(source, temporary, driver="GTiff", **options)
+        with opened(temporary, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            copy_domains(source, dataset)

@@ -88,7 +88,10 @@ class Correction:
             if self.way == "in place":
                 correct_in_place(self.raster, self.transform, tags=self.tags)
             elif self.way == "cog":
-                copy_as_cog(self.raster, self.transform, self.path, tags=self.tags, options=self.options.co)
+                classes = (*self.raster.classes, *class_bands(self.raster))
+                copy_as_cog(
+                    self.raster, self.transform, self.path, tags=self.tags, options=self.options.co, classes=classes
+                )
             else:
                 copy_with_transform(self.raster, self.transform, self.path, tags=self.tags)
 

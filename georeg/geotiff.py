@@ -86,7 +86,7 @@ def write_blocks(
         first = temporary if creation.driver == "GTiff" else temporary + ".tif"
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             _write_pixels(source, raster, grid, encoding, blocks, first, tags=tags, creation=creation)
-            if creation.driver == "GTiff" and source.overviews(1):
+            if creation.driver == "GTiff" and source.overviews(1) and not raster.driver.startswith("JP2"):  # has always
                 with opened(first, "r+") as dataset:
                     add_overviews(dataset, nearest=nearest)
         copy_tables(source, first)

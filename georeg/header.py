@@ -19,12 +19,10 @@ from rasterio.io import MemoryFile
 from georeg.errors import InputError
 from georeg.files import first_line
 from georeg.geotiff import opened
-from georeg.raster import Raster
+from georeg.raster import DOMAIN, Raster
 from georeg.tiff import ASCII, DOUBLE, Entry, Tiff, read_numbers, read_tiff, read_values
 from georeg.tiff_edit import Changes
 
-DOMAIN = "GEOREG"
-"""Of the metadata that tell of a correction."""
 MOST_GCPS = 65535 // 6
 """More points than these do not fit in the tag: GDAL keeps them in the file of metadata beside the GeoTIFF."""
 _TIE_POINTS = 33922

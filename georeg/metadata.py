@@ -12,10 +12,8 @@ import rasterio.shutil
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import MemoryFile
 
-from georeg.raster import Raster
+from georeg.raster import DOMAIN, Raster
 
-DOMAIN = "GEOREG"
-"""Of the metadata that tell of a correction."""
 _OF_THE_FILE = ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "xml:VRT", "LocationInfo")
 _TAGS_OF_THEIR_OWN = ("xml:XMP", "COLOR_PROFILE", "RPC", "xml:ESRI")
 """Domains that GDAL does not keep in a GeoTIFF's tag of metadata."""
@@ -47,6 +45,14 @@ def copy_metadata(source: Any, dataset: Any, tags: Mapping[str, str]) -> None:
             dataset.write_colormap(band, source.colormap(band))
     if tags:
         dataset.update_tags(ns=DOMAIN, **tags)
+
+
+def copy_domains(source: Any, dataset: Any) -> None:
+    """Write to a conversion by GDAL the metadata of an opened raster that GDAL left out: all but the default domain."""
+    for band in (0, *source.indexes):
+        for domain in source.tag_namespaces(band):
+            if domain not in (*_OF_THE_FILE, *_TAGS_OF_THEIR_OWN) and not domain.startswith(("xml:", "json:")):
+                _update(dataset, domain, source.tags(band, ns=domain), band)
 
 
 def has_palette(source: Any, band: int) -> bool:

@@ -29,10 +29,12 @@ class Reader:
 
     All threads share one handle and take turns, so that a block of the file is decoded once for all windows that touch it
     rather than once a thread. A context manager: leaving it closes the handle. Pickling keeps the description alone.
+
+    What is less opaque than ``least_alpha`` of 255 is not valid.
     """
 
-    def __init__(self, raster: Raster, cache_bytes: int = CACHE_BYTES) -> None:
-        self.raster, self.cache_bytes = raster, cache_bytes
+    def __init__(self, raster: Raster, cache_bytes: int = CACHE_BYTES, least_alpha: int = 128) -> None:
+        self.raster, self.cache_bytes, self.least_alpha = raster, cache_bytes, least_alpha
         self._lock = threading.Lock()
         self._open: dict[bool | tuple[str, int], Any] = {}
         self._traffic = current()
@@ -52,7 +54,7 @@ class Reader:
         set_gdal_config("GDAL_CACHEMAX", self._cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Reader, (self.raster, self.cache_bytes))
+        return (Reader, (self.raster, self.cache_bytes, self.least_alpha))
 
     def _handle(self, overviews: bool) -> Any:
         if overviews not in self._open:
@@ -166,7 +168,7 @@ class Reader:
             return np.asarray(~invalid)
         if not self.raster.has_mask:
             return np.ones(values.shape, bool)
-        valid = handle.read_masks(list(bands), **options) >= 128
+        valid = handle.read_masks(list(bands), **options) >= self.least_alpha
         alpha = np.isin(bands, self.raster.alpha_bands)
         valid[alpha] = valid.all(axis=0)  # what is transparent has no opacity to interpolate either
         return np.asarray(valid)

@@ -45,7 +45,7 @@ class Regridding:
         """All blocks in the order to write, computed on every processor, a few of them at a time."""
         raster = self.placement.raster
         windows = output_windows((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK_PX, self._strip_px())
-        with Reader(raster, CACHE_BYTES) as reader, workers() as executor:
+        with Reader(raster, CACHE_BYTES, least_alpha=1) as reader, workers() as executor:
             done = run_ordered(partial(self.block, reader), windows, executor)
             yield counted(done, len(windows), "write", progress)
 

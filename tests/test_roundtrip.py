@@ -151,7 +151,6 @@ LOSSES = {
     "nodata and mask": "a valid pixel that equals nodata is moved beside it, as readers that know no masks would lose it",
     "per-band nodata": "a GeoTIFF has one nodata value: a valid pixel of another band that equals it is moved beside it",
     "nodata of one band": "as above",
-    "soft alpha": "pixels of less than half opacity are taken for transparent",
 }
 """What resampling by whole pixels changes, by the kind of mask, and why. Moving the origin changes nothing."""
 
@@ -417,9 +416,6 @@ def assert_same_pixels(case: Case, source: Any, out: Any, *, resampled: bool) ->
     mask_was, mask_now = source.read_masks(window=theirs), out.read_masks(window=ours)
     changed = lost(case, was, mask_was > 0, out.nodata) if resampled else np.zeros(was.shape, bool)
     assert changed.any() == (resampled and case.mask in LOSSES)
-    if case.mask == "soft alpha":
-        assert not mask_now[:3][changed[:3]].any()
-        mask_was[:3][changed[:3]] = 0
     np.testing.assert_array_equal(mask_now, mask_was)
     kept = (mask_was > 0) & ~changed if resampled else np.ones(was.shape, bool)
     np.testing.assert_array_equal(now[kept], was[kept])
@@ -429,8 +425,6 @@ def assert_same_pixels(case: Case, source: Any, out: Any, *, resampled: bool) ->
 
 def lost(case: Case, values: NDArray[Any], valid: NDArray[np.bool_], nodata: float | None) -> NDArray[np.bool_]:
     """Pixels that change for a reason that `LOSSES` gives; no others may."""
-    if case.mask == "soft alpha":
-        return np.broadcast_to((values[-1] > 0) & (values[-1] < 128), values.shape)
     if case.mask in LOSSES:
         return valid & (values == nodata)
     return np.zeros(values.shape, bool)

@@ -191,7 +191,7 @@ def test_the_failure_of_one_leaves_neither(fails, tmp_path, monkeypatch):
 
     target = raster(tmp_path / "t.tif")
     name = "copy_with_transform" if fails == "output" else "write_uncertainty"
-    monkeypatch.setattr(sys.modules["georeg.apply"], name, broken)
+    monkeypatch.setattr(sys.modules["georeg.correct"], name, broken)
     before = files(tmp_path)
     with pytest.raises(OutputError, match="disk is full"):
         georeg.apply(fit_of(stated(), target=target), tmp_path / "o.tif", with_uncertainty(tmp_path))
