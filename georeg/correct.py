@@ -22,7 +22,7 @@ from georeg.errors import InputError
 from georeg.execution import Progress
 from georeg.files import replacing
 from georeg.geotiff import write_blocks
-from georeg.in_place import correct_in_place
+from georeg.in_place import check_in_place, correct_in_place
 from georeg.initial import PIXELS
 from georeg.options import WriteOptions
 from georeg.pictures import picture_format, write_picture
@@ -58,7 +58,9 @@ class Correction:
         return self.placement.raster
 
     def check(self) -> None:
-        """Raise InputError for creation options that GDAL would ignore."""
+        """Raise for creation options that GDAL would ignore, and for a file that cannot be corrected in place."""
+        if self.way == "in place":
+            check_in_place(self.raster)
         if self.way in ("resampled", "cog"):
             self._creation().check(encoding_of(self.raster).dtype, self.raster.count)
 

@@ -70,7 +70,7 @@ def correct_in_place(raster: Raster, transform: Affine, *, tags: Mapping[str, st
         It cannot be written; it is as it was.
     """
     path = raster.path
-    _check(raster)
+    check_in_place(raster)
     steps = _settled(path)
     said = said_by(path)
     place = place_of_transform(raster, transform, said)
@@ -130,8 +130,16 @@ def undo(path: str) -> Undone:
     return Undone(restored, len(left))
 
 
-def _check(raster: Raster) -> None:
-    """Raise unless a raster is a file that can be corrected in place."""
+def check_in_place(raster: Raster) -> None:
+    """Make sure that a raster can be corrected in place.
+
+    Raises
+    ------
+    InputError
+        It is not a whole GeoTIFF of one page in a file of this computer.
+    OutputError
+        There is no permission.
+    """
     path, instead = raster.path, "write a corrected copy instead"
     if not os.path.isfile(path):
         raise InputError(f"{path} is not a file of this computer, and cannot be corrected in place; {instead}")

@@ -24,11 +24,12 @@ from georeg.export import exportable
 from georeg.files import check_output, read_text, write_bytes
 from georeg.fit import Role
 from georeg.gcps import by_hand, refuse_hand_options
+from georeg.in_place import check_in_place
 from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
 from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.pictures import check_format
-from georeg.raster import open_reference
+from georeg.raster import open_pair, open_reference
 from georeg.remote import metered, without_secrets
 from georeg.report.checkerboard import draw_checkerboard
 
@@ -68,6 +69,8 @@ def align(arguments: argparse.Namespace) -> None:
         _check_output(arguments, taken)
         check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
         taken.append(arguments.output)
+    else:
+        check_in_place(open_pair(arguments.reference, arguments.target, initial=arguments.initial)[1])
     for path in filter(None, (arguments.picture, arguments.uncertainty)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)

@@ -290,6 +290,17 @@ def test_an_output_or_in_place_is_usage(
     assert "-o FILE or --in-place" in capsys.readouterr().err
 
 
+def test_what_cannot_be_corrected_in_place_is_said_before_the_work(
+    shift_pair: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "target.png"
+    rasterio.shutil.copy(shift_pair[1], picture, driver="PNG")
+    assert main(["align", shift_pair[0], str(picture), "--in-place"]) == 1
+    said = capsys.readouterr().err
+    assert "only a GeoTIFF can be corrected in place" in said
+    assert "match" not in said
+
+
 def test_creation_options_may_be_repeated(target: str) -> None:
     out = str(Path(target).with_name("out.tif"))
     options = ["--co", "COMPRESS=LZW", "--co", "BLOCKXSIZE=128", "--co", "BLOCKYSIZE=64", "--quiet"]
