@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -105,15 +104,15 @@ def _blocks(file) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def run(*arguments: object) -> Run:
     """A georeg command as a process of its own."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, "-m", "georeg.cli", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = process.communicate()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, arguments))}: {err}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(time.perf_counter() - start, cpu_s, after.ru_maxrss / 1024, out)
+    command, start = [sys.executable, "-m", "georeg.cli", *map(str, arguments)], time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said)
+        _, status, took = os.wait4(process.pid, 0)
+        wall_s = time.perf_counter() - start
+        said.seek(0)
+        if status:
+            raise SystemExit(f"{' '.join(map(str, arguments))} ended with {os.waitstatus_to_exitcode(status)}")
+        return Run(wall_s, took.ru_utime + took.ru_stime, took.ru_maxrss / 1024, said.read())
 
 
 def main() -> None:

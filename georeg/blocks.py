@@ -25,7 +25,7 @@ from georeg.warp import Patch, sample
 
 How = Literal["phase", "structure", "sift", "akaze", "orb"]
 """By intensity where edges point the same way, by the structure of edges alone, or by intensity where keypoints say."""
-BLOCK_PX = 1024
+BLOCK_PX = 768
 """Windows whose centres share a square of this side are read at once."""
 CERTAIN = 10.0
 """A window of this significance is no chance, where too few that do not correspond can tell."""
@@ -169,12 +169,11 @@ def _match_controls(block: Block, ref: Field, tgt: Field, centre_px: NDArray[np.
     half, reach = block.window_px // 2, block.reach_px
     at = centre_px[block.control]
     elsewhere = np.roll(centre_px, len(centre_px) // 2, axis=0)[block.control]
-    turned_px = np.array(block.grid.shape[::-1]) - at
     apart = np.abs(elsewhere - at).max(axis=1) >= block.window_px
-    turned = tgt.turned()
-    found = [
-        locate(ref, turned, r - half, t - half, block.window_px, reach) for r, t in zip(at, turned_px, strict=True)
-    ]
+    found = []
+    for r in at:
+        turned, centre = _turned_about(tgt, r, half + reach + MARGIN_PX + 1)
+        found.append(locate(ref, turned, r - half, centre - half, block.window_px, reach))
     found += [
         locate(ref, tgt, r - half, t - half, block.window_px, reach)
         for r, t in zip(at[apart], elsewhere[apart], strict=True)
@@ -182,6 +181,13 @@ def _match_controls(block: Block, ref: Field, tgt: Field, centre_px: NDArray[np.
     peaks = [(peak, status) for peak, status in found if peak is not None]
     passed = [peak.significance for peak, status in peaks if status == Status.KEPT]
     return np.array(passed, float), len(peaks)
+
+
+def _turned_about(field: Field, at: NDArray[np.intp], radius: int) -> tuple[Field, NDArray[np.intp]]:
+    """What is around a place, turned by half a turn, and where the place is then."""
+    low = np.maximum(at - radius, 0)
+    part = field.part(slice(int(low[1]), int(at[1]) + radius), slice(int(low[0]), int(at[0]) + radius)).turned()
+    return part, np.array(part.valid.shape[::-1]) - (at - low)
 
 
 def informative(patch: Patch) -> NDArray[np.bool_]:

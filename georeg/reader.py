@@ -20,7 +20,7 @@ from georeg.errors import InputError
 from georeg.raster import Raster, dataset_of
 from georeg.remote import current, fetch_blocks, fetching, without_secrets
 
-CACHE_BYTES = 96 * 2**20
+CACHE_BYTES = 64 * 2**20
 """Decoded blocks that GDAL may keep while rasters are read."""
 
 
@@ -33,8 +33,8 @@ class Reader:
     What is less opaque than ``least_alpha`` of 255 is not valid.
     """
 
-    def __init__(self, raster: Raster, cache_bytes: int = CACHE_BYTES, least_alpha: int = 128) -> None:
-        self.raster, self.cache_bytes, self.least_alpha = raster, cache_bytes, least_alpha
+    def __init__(self, raster: Raster, least_alpha: int = 128) -> None:
+        self.raster, self.least_alpha = raster, least_alpha
         self._lock = threading.Lock()
         self._open: dict[bool | tuple[str, int], Any] = {}
         self._traffic = current()
@@ -42,7 +42,7 @@ class Reader:
     def __enter__(self) -> Reader:
         # GDAL would keep a twentieth of the memory in decoded blocks; it is put back on leaving
         self._cache_bytes = get_gdal_config("GDAL_CACHEMAX")
-        set_gdal_config("GDAL_CACHEMAX", self.cache_bytes)
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
         return self
 
     def __exit__(
@@ -54,7 +54,7 @@ class Reader:
         set_gdal_config("GDAL_CACHEMAX", self._cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Reader, (self.raster, self.cache_bytes, self.least_alpha))
+        return (Reader, (self.raster, self.least_alpha))
 
     def _handle(self, overviews: bool) -> Any:
         if overviews not in self._open:

@@ -23,9 +23,9 @@ from georeg.warp import sample
 
 BLOCK_PX = 512
 """Side of a block of the output."""
-CACHE_BYTES, SOURCE_BYTES = 64 * 2**20, 44 * 2**20
-"""Decoded blocks that GDAL may keep, of the source and of the output; and of the source, until the next blocks have used
-them too."""
+SOURCE_BYTES = 44 * 2**20
+"""Decoded pixels of the source that shall be kept until the next blocks have used them too; the cache holds the output's as
+well."""
 Blocks = Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]
 """Window of the output; its pixels, encoded; whether they are valid: both (bands, h, w)."""
 
@@ -45,7 +45,7 @@ class Regridding:
         """All blocks in the order to write, computed on every processor, a few of them at a time."""
         raster = self.placement.raster
         windows = output_windows((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK_PX, self._strip_px())
-        with Reader(raster, CACHE_BYTES, least_alpha=1) as reader, workers() as executor:
+        with Reader(raster, least_alpha=1) as reader, workers() as executor:
             done = run_ordered(partial(self.block, reader), windows, executor)
             yield counted(done, len(windows), "write", progress)
 

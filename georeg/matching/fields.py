@@ -5,6 +5,7 @@ All are made once for a block of pixels, and windows are cut from them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,15 @@ class Field:
 
     def turned(self) -> Field:
         """The same image turned by half a turn."""
+        return self._each(lambda array: np.ascontiguousarray(array[::-1, ::-1]))
 
-        def turned(array: NDArray[Any]) -> NDArray[Any]:
-            return np.ascontiguousarray(array[::-1, ::-1])
+    def part(self, rows: slice, cols: slice) -> Field:
+        """A part of the image."""
+        return self._each(lambda array: array[rows, cols])
 
-        detail, brightness = (tuple(turned(band) for band in bands) for bands in (self.detail, self.brightness))
-        return Field(detail, brightness, turned(self.edges), turned(self.valid), turned(self.known))
+    def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Field:
+        detail, brightness = (tuple(change(band) for band in bands) for bands in (self.detail, self.brightness))
+        return Field(detail, brightness, change(self.edges), change(self.valid), change(self.known))
 
 
 def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
@@ -124,11 +128,16 @@ def _edges(band: Image, inner: NDArray[np.uint8]) -> Image:
     slope = np.array([[-0.5, 0, 0.5]], np.float32)
     gx = cv2.filter2D(smooth, cv2.CV_32F, slope, borderType=cv2.BORDER_REFLECT)
     gy = cv2.filter2D(smooth, cv2.CV_32F, slope.T, borderType=cv2.BORDER_REFLECT)
-    xx, yy, xy = gx * gx, gy * gy, gx * gy
-    power = xx + yy
-    faint = FAINT**2 * float(np.median(_some(power, inner)))
-    weight = inner / (power + np.float32(faint + 1e-12))
-    return np.asarray(cv2.merge([(xx - yy) * weight, 2 * xy * weight]), np.float32)
+    sine = 2 * gx * gy
+    xx, yy = (
+        np.multiply(gx, gx, out=gx),
+        np.multiply(gy, gy, out=gy),
+    )  # blocks are large, and there are several at a time
+    weight = np.add(xx, yy, out=smooth)
+    weight += np.float32(FAINT**2 * float(np.median(_some(weight, inner))) + 1e-12)
+    np.divide(inner, weight, out=weight)
+    cosine = np.subtract(xx, yy, out=gx)
+    return np.asarray(cv2.merge([np.multiply(cosine, weight, out=gx), np.multiply(sine, weight, out=sine)]), np.float32)
 
 
 def fill_invalid(image: Image, valid: NDArray[np.bool_]) -> Image:
