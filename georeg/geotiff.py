@@ -26,7 +26,7 @@ from georeg.errors import OutputError
 from georeg.files import check_output, replacing
 from georeg.initial import PIXELS
 from georeg.metadata import alpha_masks, copy_metadata, copy_tables, domain_items, masks_fit, metadata_losses
-from georeg.overviews import add_overviews, bounded_cache, make_cog
+from georeg.overviews import bounded_cache, make_cog
 from georeg.placement import compose
 from georeg.raster import Raster
 from georeg.tiff import truncated_block
@@ -48,8 +48,7 @@ def write_blocks(
     """Write resampled blocks of ``raster`` to a tiled GeoTIFF on ``grid``, with all that the raster says of itself.
 
     What no longer holds is dropped, such as statistics; where it would be missed, such as RPCs, the log says so. On a
-    grid of pixels, of a plain picture, the file has neither CRS nor geotransform. Where the raster has overviews the file
-    has some too, and a COG always.
+    grid of pixels, of a plain picture, the file has neither CRS nor geotransform. A COG has overviews.
 
     Parameters
     ----------
@@ -86,9 +85,6 @@ def write_blocks(
         first = temporary if creation.driver == "GTiff" else temporary + ".tif"
         with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
             _write_pixels(source, raster, grid, encoding, blocks, first, tags=tags, creation=creation)
-            if creation.driver == "GTiff" and source.overviews(1) and not raster.driver.startswith("JP2"):  # has always
-                with opened(first, "r+") as dataset:
-                    add_overviews(dataset, nearest=nearest)
         copy_tables(source, first)
         if creation.driver == "COG":
             with opened(first) as dataset:

@@ -1,4 +1,4 @@
-"""Overviews of a GeoTIFF, and the cloud-optimised GeoTIFF that is made of one."""
+"""The cloud-optimised GeoTIFF that GDAL makes of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 import rasterio
 import rasterio.shutil
-from rasterio.enums import Resampling
 from rasterio.env import get_gdal_config, set_gdal_config
 
 from georeg.creation import BLOCK_PX, Creation
@@ -21,33 +20,6 @@ from georeg.tiff import ASCII, Entry, read_tiff, read_values
 from georeg.tiff_edit import copy_laid_out
 
 _METADATA = 42112
-
-
-def overview_factors(shape: tuple[int, int]) -> list[int]:
-    """Powers of two down to an overview that fits in one block, as in a COG.
-
-    >>> overview_factors((1500, 3000))
-    [2, 4, 8]
-    """
-    factors, factor = [], 2
-    while max(shape) * 2 > BLOCK_PX * factor:
-        factors.append(factor)
-        factor *= 2
-    return factors
-
-
-def add_overviews(dataset: Any, *, nearest: bool) -> None:
-    """Build overviews within a GeoTIFF that is opened for update; its masks have some too.
-
-    Parameters
-    ----------
-    nearest
-        For classes: take pixels instead of the mean of the valid ones.
-    """
-    factors = overview_factors(dataset.shape)
-    if factors:
-        with bounded_cache():
-            dataset.build_overviews(factors, Resampling.nearest if nearest else Resampling.average)
 
 
 def make_cog(
