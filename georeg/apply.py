@@ -241,7 +241,10 @@ class _Job:
         placement = Placement(self.source, self.scene.crs, self.scene.fitted.model)
         way, transform = way_of(placement, self.path, self.options, plain=self.scene.plain)
         grid = self.scene.grid(placement) if way == "resampled" else None
-        return Correction(placement, grid, way, transform, self.path, self.options, self.scene.tags)
+        tags = self.scene.tags
+        if placement.model.still and self.source.provenance:
+            tags = dict(self.source.provenance)  # what moved it once is still what moved it
+        return Correction(placement, grid, way, transform, self.path, self.options, tags)
 
 
 def _open_scene(result: Fit | Confirmed) -> _Scene:

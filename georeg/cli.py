@@ -129,8 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="TARGET",
         help="other rasters of the same acquisition, or vector files drawn on it, to correct; by default the raster that was "
-        "matched. What must be resampled goes onto the reference's grid whatever its own pixels; classes without a colour "
-        "table need --resampling nearest. Of vectors the vertices move, and straight segments stay straight",
+        "matched. What must be resampled goes onto the reference's grid whatever its own pixels. Of vectors the vertices move, "
+        "and straight segments stay straight",
     )
     _output(
         verb,

@@ -153,6 +153,17 @@ def test_a_corrected_file_says_what_was_done_and_is_not_corrected_twice_unawares
     assert [m for m in caplog.messages if f"{name} holds a correction already" in m]
 
 
+def test_what_is_left_as_it_is_remembers_what_moved_it(target: str, caplog: pytest.LogCaptureFixture) -> None:
+    _, once = apply(target, shift(), "once.tif")
+    still = fit_of(shift(MOVE * 0), target=str(once), reference=str(Path(target).with_name("reference.tif")))
+    out = Path(target).with_name("out.tif")
+    georeg.apply(still, out)
+    assert not caplog.messages
+    assert open_raster(out).provenance == open_raster(once).provenance
+    georeg.apply(fit_to(target, shift()), out.with_name("twice.tif"), target=out)
+    assert [m for m in caplog.messages if "holds this very correction already" in m]
+
+
 def test_a_proven_result_says_its_accuracy(shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
     shift_alignment.write(tmp_path / "out.tif")
     with rasterio.open(tmp_path / "out.tif") as dataset:
