@@ -31,7 +31,7 @@ REDUCED = 16
 ORIGIN, GSD = (400000.0, 5800000.0), 10.0
 SHIFT_PX = (3.3, -2.6)
 """Right and down, by which the target's geotransform is wrong."""
-SIDES_PX = {"start": 512, "2k": 2048, "5k": 5120, "10k": 10240, "20k": 20480, "40k": 40960}
+SIDES_PX = {"1k": 1024, "2k": 2048, "5k": 5120, "10k": 10240, "20k": 20480, "40k": 40960}
 
 
 @dataclass(frozen=True)

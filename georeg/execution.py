@@ -32,6 +32,7 @@ def available_threads() -> int:
 @contextmanager
 def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     """A pool of threads; while it lives, the pools of OpenCV and BLAS are switched off so that they do not fight."""
+    _give_back()
     before = cv2.getNumThreads()
     pool = ThreadPoolExecutor(n_threads or available_threads(), thread_name_prefix="georeg")
     try:
@@ -41,11 +42,10 @@ def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         cv2.setNumThreads(before)
-        _give_back()
 
 
 def _give_back() -> None:
-    """Return freed memory to the system: glibc keeps for each thread what it has freed, and the next stage has other threads."""
+    """Return what earlier stages have freed to the system: glibc keeps it for each thread, and a new stage has other threads."""
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
