@@ -10,6 +10,7 @@ import os
 import shutil
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -40,7 +41,7 @@ _STEP = 8
 _GHOST = b"GDAL_STRUCTURAL_METADATA_SIZE="
 _INTACT, _BROKEN = b"KNOWN_INCOMPATIBLE_EDITION=NO\n ", b"KNOWN_INCOMPATIBLE_EDITION=YES\n"
 _GHOST_BYTES = 1024  # more than the ghost area of any COG
-_BUFFER_BYTES = 16 * 2**20
+_BUFFER_BYTES, _RANGE_BYTES = 16 * 2**20, 2**30
 _WITHOUT_OFFSETS = {
     *range(254, 260), 262, 263, 266, 269, 270, 271, 272, 273, 274, 277, 278, 279, 280, 281, 282, 283, 284, 285, 296, 305,
     306, 315, 316, 317, 318, 319, 320, 321, 322, 323, 324, 325, 336, 338, 339, 340, 341, 347, 529, 530, 531, 532, 700,
@@ -256,9 +257,20 @@ def copy_laid_out(file: BinaryIO, tiff: Tiff, changes: Changes, path: str) -> bo
         copy.write(header[: tiff.header_size - tiff.width] + struct.pack(tiff.pointer, first))
         copy.write(header[tiff.header_size :])  # what a COG says of its layout stays true
         copy.write(content.ljust(pixels + shift - start, b"\0"))
-        file.seek(pixels)
-        shutil.copyfileobj(file, copy, _BUFFER_BYTES)
+        _copy_rest(file, pixels, copy)
     return True
+
+
+def _copy_rest(file: BinaryIO, start: int, copy: BinaryIO) -> None:
+    """Append all of an open file from ``start`` on to another, by the system itself where it can."""
+    copy.flush()
+    if hasattr(os, "copy_file_range"):
+        with suppress(OSError):  # not between these two; what is missing is copied below
+            while n := os.copy_file_range(file.fileno(), copy.fileno(), _RANGE_BYTES, offset_src=start):
+                start += n
+    file.seek(start)
+    copy.seek(0, os.SEEK_END)
+    shutil.copyfileobj(file, copy, _BUFFER_BYTES)
 
 
 def _lowest(tiff: Tiff, directory: Directory) -> int:
