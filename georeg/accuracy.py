@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from scipy import special
 
 from georeg.errors import VerificationError
 from georeg.fit import Fit, Role
@@ -25,6 +24,8 @@ NULL_CHANCE = 0.01
 """A correction is taken for real where chance would help its tie points as much with less than this probability."""
 MAX_NULL_PX = 0.5
 """What may move the target further than this is no null result, however uncertain."""
+LEAST_LOG10 = -300.0
+"""Probabilities below 10 to this are taken for it."""
 MIN_CHECK_POINTS = 4
 MIN_WITNESSES = 3
 """Least number of agreeing check points whose windows hardly overlap."""
@@ -173,7 +174,7 @@ def is_null(fitted: Fit) -> bool:
         for d in (points.displacement, fitted.residual()[used])
     )
     freedom = fitted.model.freedom
-    return bool(before - after <= special.chdtri(freedom, NULL_CHANCE) and moved_px.max() <= MAX_NULL_PX)
+    return bool(moved_px.max() <= MAX_NULL_PX and chi2_exceeded(before - after, freedom) >= NULL_CHANCE)
 
 
 def hull_area(xy: FloatArray) -> float:
@@ -183,7 +184,35 @@ def hull_area(xy: FloatArray) -> float:
 
 def log10_binomial_tail(k: int, n: int, p: float) -> float:
     """Log10 of the probability of at least ``k`` successes in ``n`` trials of probability ``p``."""
-    if k <= 0:
+    if k <= 0 or p >= 1:
         return 0.0
-    tail = special.bdtrc(k - 1, n, p)
-    return float(np.log10(tail)) if tail > 0 else -300.0
+    if k > n or p <= 0:
+        return LEAST_LOG10
+    # logarithms of the terms, each from the one before it
+    first = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+    more = np.arange(k, n)
+    terms = first + np.cumsum(np.log([1.0, *((n - more) / (more + 1) * (p / (1 - p)))]))
+    tail = terms.max() + math.log(np.exp(terms - terms.max()).sum())
+    return float(np.clip(tail / math.log(10), LEAST_LOG10, 0.0))
+
+
+def chi2_exceeded(value: float, freedom: float) -> float:
+    """Probability that a χ² variable of ``freedom`` (which need not be whole) exceeds ``value``.
+
+    By the series of the incomplete gamma function, Abramowitz and Stegun (1964) 6.5.29.
+
+    >>> round(chi2_exceeded(9.21034, 2), 6)
+    0.01
+    """
+    a, x = freedom / 2, value / 2
+    if x <= 0:
+        return 1.0
+    if x > 10 * a + 100:  # where it is less than 1e-30, and the series is long
+        return 0.0
+    term = total = 1.0
+    n = 0
+    while term > 1e-17 * total:
+        n += 1
+        term *= x / (a + n)
+        total += term
+    return max(0.0, 1 - math.exp(math.log(total) + a * math.log(x) - x - math.lgamma(a + 1)))

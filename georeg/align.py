@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
@@ -20,8 +21,8 @@ from georeg.apply import How, apply
 from georeg.errors import InputError, LimitError, MatchError
 from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
-from georeg.gcps import points_on_pair
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
+from georeg.lazily import Lazily
 from georeg.models import FloatArray, Model, identity
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
@@ -32,6 +33,7 @@ from georeg.search import find_tie_points
 from georeg.seeds import seeds
 from georeg.tie_points import Inputs, Status, TiePoints
 
+gcps = Lazily("georeg.gcps")
 Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
@@ -171,9 +173,9 @@ class Alignment:
         """
         return cls.from_dict(parse_json(text))
 
-    def write(self, path: PathLike, options: WriteOptions | None = None) -> How:
+    def write(self, path: PathLike, options: WriteOptions | None = None, *, executor: Executor | None = None) -> How:
         """Write the corrected target to ``path``; see `georeg.apply`."""
-        return apply(self, path, options)
+        return apply(self, path, options, executor=executor)
 
 
 def align(
@@ -185,6 +187,7 @@ def align(
     fitting: FitOptions | None = None,
     limits: LimitOptions | None = None,
     progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> Alignment:
     """Find the correction that puts ``target`` onto ``reference``, and prove it.
 
@@ -198,6 +201,9 @@ def align(
         Options of the stages.
     progress
         Called with (stage, done, total).
+    executor
+        What matches tiles: any executor of `concurrent.futures`, such as ``distributed.Client(…).get_executor()``; by default
+        threads of ours. Its workers must reach the rasters by the same paths. It is not shut down, and changes no result.
 
     Raises
     ------
@@ -207,9 +213,11 @@ def align(
         No correction could be found and shown to be right.
     LimitError
         It was, but a limit is exceeded.
+    ExecutionError
+        The workers of ``executor`` are lost.
     """
     check_options(limits or LimitOptions())  # before the work rather than after it
-    points = match(reference, target, inputs=inputs, matching=matching, progress=progress)
+    points = match(reference, target, inputs=inputs, matching=matching, progress=progress, executor=executor)
     return assess(fit(points, fitting), limits)
 
 
@@ -255,6 +263,7 @@ def match(
     inputs: InputOptions | None = None,
     matching: MatchOptions | None = None,
     progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> TiePoints:
     """Measure tie points between two rasters, from coarse to fine.
 
@@ -267,8 +276,8 @@ def match(
     """
     inputs, matching = inputs or InputOptions(), matching or MatchOptions()
     pair, names = _open_pair(reference, target, inputs)
-    made = None if inputs.gcp is None else points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
-    points = find_tie_points(pair, names, matching, progress, () if made is None else seeds(made, pair))
+    made = None if inputs.gcp is None else gcps.points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
+    points = find_tie_points(pair, names, matching, progress, () if made is None else seeds(made, pair), executor)
     if points.kept.sum() < MIN_TIE_POINTS:
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
         raise MatchError(

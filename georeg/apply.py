@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +48,7 @@ def apply(
     target: PathLike | None = None,
     protected: Iterable[str] = (),
     progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> How:
     """Write a corrected copy of the target, or of another raster or vector file that shares its wrong frame.
 
@@ -67,6 +69,8 @@ def apply(
         What to correct; by default the raster that was matched.
     protected
         Files that must not be replaced, beside the rasters and the target.
+    executor
+        What computes resampled pixels and uncertainty, as in `georeg.align`; they are written here.
 
     Returns
     -------
@@ -80,12 +84,14 @@ def apply(
         ``target`` cannot be used, or ``path`` is of a format that it cannot be written in.
     OutputError
         The output exists, is an input, or cannot be written. Nothing is left under its name.
+    ExecutionError
+        The workers of ``executor`` are lost.
     """
     scene = _open_scene(result)
     options, source = options or WriteOptions(), scene.open(target)
     job = _Job(scene, source, _output(path, source, options), options)
     job.check(protected)
-    return job.write(progress)
+    return job.write(progress, executor)
 
 
 def apply_all(
@@ -96,6 +102,7 @@ def apply_all(
     *,
     protected: Iterable[str] = (),
     progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> dict[str, How]:
     """Correct several files of one acquisition, each into a file of its own name in ``folder``, which is made if need be, or,
     with ``options.in_place``, where it is.
@@ -129,7 +136,7 @@ def apply_all(
         _check_names(jobs)
         for job in jobs:
             job.check([*protected, *(other.source.path for other in jobs)])
-        done = (job.write(progress) for job in jobs)
+        done = (job.write(progress, executor) for job in jobs)
         return dict(zip((job.path for job in jobs), counted(done, len(jobs), "targets", progress), strict=True))
 
 
@@ -214,7 +221,7 @@ class _Job:
         of_reference = reference.files if reference else ()
         return [inputs.reference, inputs.target, self.source.path, *self.source.files, *of_reference]
 
-    def write(self, progress: Progress) -> How:
+    def write(self, progress: Progress, executor: Executor | None) -> How:
         if not isinstance(self.source, Raster):
             vectors.write_vectors(
                 self.source,
@@ -230,7 +237,7 @@ class _Job:
             before = corrected_before(self.source, correction.tags)
             if before and not self.scene.fitted.model.still:
                 _log.warning(before)
-            correction.write(progress)
+            correction.write(progress, executor)
         if correction.way == "resampled" and not self.scene.fitted.points.inputs.reference:
             return "regridded"
         return correction.way

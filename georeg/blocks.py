@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.windows import Window
 
 from georeg.matching.channels import LOCAL_PX, prepare_structure
 from georeg.matching.features import Detector, match_features
 from georeg.matching.fields import Field, prepare
 from georeg.matching.preprocess import Combine, Preprocess, preprocess
 from georeg.matching.structure import move_to_texture
-from georeg.matching.windows import MARGIN_PX, Matches, locate, match_windows
+from georeg.matching.windows import MARGIN_PX, Matches, concatenated, locate, match_windows
 from georeg.models import FloatArray
 from georeg.placement import Placement
 from georeg.reader import Reader
 from georeg.tie_points import Status
-from georeg.warp import Patch, sample
+from georeg.warp import Sampling, sampling
 
 How = Literal["phase", "structure", "sift", "akaze", "orb"]
 """By intensity where edges point the same way, by the structure of edges alone, or by intensity where keypoints say."""
@@ -96,10 +97,23 @@ def halo_px(window_px: int, wander_px: int, how: How) -> int:
     return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + context + 1
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Windows of a block whose surroundings are prepared together."""
+
+    corner_px: NDArray[np.intp]
+    """Its first pixel (column, row) in the block."""
+    images: list[tuple[NDArray[np.float32], NDArray[np.bool_]]]
+    """Reference and target, and what is valid of them."""
+    fields: tuple[Field, Field]
+    centre_px: NDArray[np.intp]
+    """(n, 2) of its windows, in its own pixels."""
+
+
 def match_block(block: Block) -> Measured:
-    """Read the pixels of both rasters once and match every window in them."""
-    patches = [
-        sample(
+    """Match every window, the pixels of both rasters read once, and prepared once."""
+    sides = [
+        sampling(
             reader,
             place,
             block.grid,
@@ -112,21 +126,12 @@ def match_block(block: Block) -> Measured:
             (block.ref, block.tgt), (block.ref_place, block.tgt_place), block.looks, strict=True
         )
     ]
-    images = []
-    for patch, look in zip(patches, block.looks, strict=True):
-        valid = informative(patch)
-        images.append((preprocess(patch.data, valid, how=look.preprocess, combine=look.combine), valid))
-    ref, tgt = ((prepare_structure if block.how == "structure" else prepare)(*image) for image in images)
-    if block.how == "phase" or block.how == "structure":
-        centre_px = move_to_texture(ref, block.centre_px, block.window_px, block.wander_px)
-        matches = match_windows(ref, tgt, centre_px, window_px=block.window_px, reach_px=block.reach_px)
-    else:
-        centre_px = block.centre_px
-        matches = _match_by_features(block, block.how, images, (ref, tgt))
-    significance, n_controls = _match_controls(block, ref, tgt, centre_px)
+    parts = [_prepared(block, sides, windows) for windows in _together(block)]
+    matches = concatenated([_in_block(part, _match_part(block, part)) for part in parts])
+    significance, n_controls = _match_controls(block, parts)
     return Measured(
-        ref_xy=patches[0].xy(matches.ref_px),
-        tgt_xy=block.tgt_place.model.inverse(patches[1].xy(matches.ref_px + matches.shift_px)),
+        ref_xy=sides[0].xy(matches.ref_px),
+        tgt_xy=block.tgt_place.model.inverse(sides[1].xy(matches.ref_px + matches.shift_px)),
         linear=np.array([*block.grid.affine[:2], *block.grid.affine[3:5]]).reshape(2, 2),
         matches=matches,
         control_significance=significance,
@@ -134,14 +139,47 @@ def match_block(block: Block) -> Measured:
     )
 
 
-def _match_by_features(
-    block: Block,
-    detector: Detector,
-    images: list[tuple[NDArray[np.float32], NDArray[np.bool_]]],
-    fields: tuple[Field, Field],
-) -> Matches:
+def _together(block: Block) -> list[NDArray[np.intp]]:
+    """Windows (n, 2) to prepare together: all, or one by one where most of the block lies between them.
+
+    What looks at more than a window's surroundings is always prepared for all.
+    """
+    plain = all(look.preprocess == "none" and look.combine == "none" for look in block.looks)
+    side = 2 * halo_px(block.window_px, block.wander_px, block.how)
+    if block.how != "phase" or not plain or len(block.centre_px) * side**2 > math.prod(block.grid.shape):
+        return [block.centre_px]
+    return list(block.centre_px[:, None])
+
+
+def _prepared(block: Block, sides: list[Sampling], windows: NDArray[np.intp]) -> _Part:
+    halo = halo_px(block.window_px, block.wander_px, block.how)
+    low, high = windows.min(axis=0) - halo, windows.max(axis=0) + halo
+    window = Window(int(low[0]), int(low[1]), *(int(n) for n in high - low))
+    images = []
+    for side, look in zip(sides, block.looks, strict=True):
+        data, seen = side.pixels(window)
+        valid = informative(data, seen)
+        images.append((preprocess(data, valid, how=look.preprocess, combine=look.combine), valid))
+    ref, tgt = ((prepare_structure if block.how == "structure" else prepare)(*image) for image in images)
+    centre_px = windows - low
+    if block.how in ("phase", "structure"):
+        centre_px = move_to_texture(ref, centre_px, block.window_px, block.wander_px)
+    return _Part(low, images, (ref, tgt), centre_px)
+
+
+def _match_part(block: Block, part: _Part) -> Matches:
+    if block.how == "phase" or block.how == "structure":
+        return match_windows(*part.fields, part.centre_px, window_px=block.window_px, reach_px=block.reach_px)
+    return _match_by_features(block, block.how, part)
+
+
+def _in_block(part: _Part, matches: Matches) -> Matches:
+    return replace(matches, ref_px=matches.ref_px + part.corner_px)
+
+
+def _match_by_features(block: Block, detector: Detector, part: _Part) -> Matches:
     """Features propose places, about as many as there are windows; matching windows there decides."""
-    (ref, ref_valid), (tgt, tgt_valid) = images
+    (ref, ref_valid), (tgt, tgt_valid) = part.images
     ref_px, tgt_px, _ = match_features(
         ref,
         ref_valid,
@@ -149,35 +187,32 @@ def _match_by_features(
         tgt_valid,
         detector=detector,
         reach_px=block.reach_px,
-        max_points=max(len(block.centre_px), 4),
+        max_points=max(len(part.centre_px), 4),
     )
     # half the distance of two windows around them: features beyond are found again from the block next to this
     around = 2 * block.wander_px
-    low, high = block.centre_px.min(axis=0) - around, block.centre_px.max(axis=0) + around
+    low, high = part.centre_px.min(axis=0) - around, part.centre_px.max(axis=0) + around
     own = ((ref_px >= low) & (ref_px < high)).all(axis=1)
     at_ref, at_tgt = (np.asarray(np.rint(px[own]), np.intp) for px in (ref_px, tgt_px))
-    return match_windows(*fields, at_ref, tgt_px=at_tgt, window_px=block.window_px, reach_px=FEATURE_REACH_PX)
+    return match_windows(*part.fields, at_ref, tgt_px=at_tgt, window_px=block.window_px, reach_px=FEATURE_REACH_PX)
 
 
-def _match_controls(block: Block, ref: Field, tgt: Field, centre_px: NDArray[np.intp]) -> tuple[FloatArray, int]:
+def _match_controls(block: Block, parts: list[_Part]) -> tuple[FloatArray, int]:
     """Significance of windows that do not correspond but look like a match, and how many were tried.
 
     Each is matched with the same place turned by half a turn and, where there is one, with another place.
     """
-    if not len(block.control):
-        return np.zeros(0), 0
     half, reach = block.window_px // 2, block.reach_px
-    at = centre_px[block.control]
-    elsewhere = np.roll(centre_px, len(centre_px) // 2, axis=0)[block.control]
-    apart = np.abs(elsewhere - at).max(axis=1) >= block.window_px
+    every = [(part, at) for part in parts for at in part.centre_px]
     found = []
-    for r in at:
-        turned, centre = _turned_about(tgt, r, half + reach + MARGIN_PX + 1)
-        found.append(locate(ref, turned, r - half, centre - half, block.window_px, reach))
-    found += [
-        locate(ref, tgt, r - half, t - half, block.window_px, reach)
-        for r, t in zip(at[apart], elsewhere[apart], strict=True)
-    ]
+    for k in block.control:
+        part, at = every[k]
+        other, elsewhere = every[k - len(every) // 2]
+        turned, centre = _turned_about(part.fields[1], at, half + reach + MARGIN_PX + 1)
+        found.append(locate(part.fields[0], turned, at - half, centre - half, block.window_px, reach))
+        apart = np.abs(elsewhere + other.corner_px - at - part.corner_px).max()
+        if apart >= block.window_px:
+            found.append(locate(part.fields[0], other.fields[1], at - half, elsewhere - half, block.window_px, reach))
     peaks = [(peak, status) for peak, status in found if peak is not None]
     passed = [peak.significance for peak, status in peaks if status == Status.KEPT]
     return np.array(passed, float), len(peaks)
@@ -190,9 +225,12 @@ def _turned_about(field: Field, at: NDArray[np.intp], radius: int) -> tuple[Fiel
     return part, np.array(part.valid.shape[::-1]) - (at - low)
 
 
-def informative(patch: Patch) -> NDArray[np.bool_]:
-    """(height, width) valid in every band and no undeclared fill or saturation: a run of zeros or of the highest value."""
-    data, valid = patch.data, patch.valid.all(axis=0)
+def informative(data: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(height, width) valid in every band and no undeclared fill or saturation: a run of zeros or of the highest value.
+
+    Data and what is valid of it are both (bands, height, width).
+    """
+    valid = seen.all(axis=0)
     highest = data.max(axis=(1, 2), keepdims=True, initial=1e-30)
     flat = (np.abs(data) <= 1e-6 * highest).all(axis=0) | (data >= highest * (1 - 1e-6)).all(axis=0)
     if not flat.any():

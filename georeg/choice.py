@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from georeg.errors import FitError
-from georeg.mixture import Robust, axes_px, known_axes, precision, robust_fit
+from georeg.lazily import Lazily
+from georeg.mixture import Robust, Starts, axes_px, known_axes, precision, robust_fit
 from georeg.models import FloatArray, Model
 from georeg.tie_points import TiePoints
 
+csgraph, spatial = Lazily("scipy.sparse.csgraph"), Lazily("scipy.spatial")
 N_BLOCK_CLASSES = 5
 """Blocks of tie points are dealt to this many classes; one is withheld to check, the others take turns to choose."""
 N_BLOCKS = 10
@@ -72,9 +72,10 @@ def tried(points: TiePoints, block: NDArray[np.intp], kinds: Sequence[type[Model
     """
     trials: list[Trial] = []
     refusals: list[FitError] = []
+    starts = Starts(points, seed)
     for kind in kinds:
         try:
-            found = robust_fit(points, kind, seed)
+            found = robust_fit(points, kind, seed, starts)
         except FitError as exc:
             refusals.append(exc)
         else:
@@ -242,11 +243,11 @@ def _numbered(cell: NDArray[np.intp]) -> NDArray[np.intp]:
 def _cells_of_patches(points: TiePoints) -> NDArray[np.intp]:
     """(N, 2) cell of each tie point, by the middle of its patch: a patch lies in one cell, and so is withheld whole."""
     xy = points.ref_xy
-    near = cKDTree(xy).sparse_distance_matrix(cKDTree(xy), points.apart)
-    _, patch = connected_components(near)
+    tree = spatial.cKDTree(xy)
+    _, patch = csgraph.connected_components(tree.sparse_distance_matrix(tree, points.apart))
     count = np.bincount(patch)[:, None]
     middle = np.stack([np.bincount(patch, side) for side in xy.T], axis=1) / count
-    pitch = float(np.median(cKDTree(middle).query(middle, k=2)[0][:, 1])) if len(middle) > 1 else 1.0
+    pitch = float(np.median(spatial.cKDTree(middle).query(middle, k=2)[0][:, 1])) if len(middle) > 1 else 1.0
     return np.asarray(np.rint((middle - middle.min(axis=0)) / pitch).astype(np.intp)[patch])
 
 

@@ -19,7 +19,15 @@ from typing import Any
 import georeg
 from georeg.errors import GeoregError
 from georeg.interrupts import interrupted, listening
-from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import (
+    ExecutionOptions,
+    FitOptions,
+    HandOptions,
+    InputOptions,
+    LimitOptions,
+    MatchOptions,
+    WriteOptions,
+)
 from georeg.temporaries import forget_written
 
 DESCRIPTION = (
@@ -100,12 +108,12 @@ def _parser() -> argparse.ArgumentParser:
     _two_rasters(verb)
     _output(verb, "the corrected target, a GeoTIFF or .vrt; a .png or .jpg too, of two plain pictures", required=False)
     verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
-    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions)
+    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions)
 
     verb = _verb(verbs, "match", "measure tie points between two rasters")
     _two_rasters(verb)
     _output(verb, "the tie points, JSON")
-    _options(verb, InputOptions, MatchOptions)
+    _options(verb, InputOptions, MatchOptions, ExecutionOptions)
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
     verb = _verb(verbs, "fit", "fit a correction to tie points")
@@ -117,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "assess", "measure how well two rasters agree, or prove a fit; changes no raster")
     verb.add_argument("inputs", nargs="+", metavar="INPUT", help="REFERENCE and TARGET, or one file from georeg fit")
     _output(verb, "the result, JSON", required=False)
-    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions)
+    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, ExecutionOptions)
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
     verb = _verb(verbs, "apply", "correct a target, and all that shares its wrong frame, by a result")
@@ -137,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
         "the corrected file, a GeoTIFF, .vrt or of the vector format of its suffix; of several targets a FOLDER",
         required=False,
     )
-    _options(verb, WriteOptions)
+    _options(verb, WriteOptions, ExecutionOptions)
 
     verb = _verb(verbs, "undo", "take back the last correction that was made in place, to the byte")
     verb.add_argument("targets", nargs="+", metavar="TARGET", help="GeoTIFF corrected with --in-place")
@@ -198,7 +206,7 @@ def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
         return {"action": "append", "default": [], "help": doc, "metavar": "NAME=VALUE"}
     if typing.get_origin(kind) is tuple:
         return values | {"type": _integers, "metavar": "N,N"}
-    return values | {"type": kind, "metavar": {int: "N", str: "FILE"}.get(kind, "X")}
+    return values | {"type": kind, "metavar": field.metadata["metavar"] or {int: "N", str: "FILE"}.get(kind, "X")}
 
 
 def _integers(text: str) -> tuple[int, ...]:

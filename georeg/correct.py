@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -64,13 +65,13 @@ class Correction:
         if self.way in ("resampled", "cog"):
             self._creation().check(encoding_of(self.raster).dtype, self.raster.count)
 
-    def write(self, progress: Progress) -> None:
-        """Write the output, and its uncertainty if asked for."""
+    def write(self, progress: Progress, executor: Executor | None = None) -> None:
+        """Write the output, and its uncertainty if asked for; ``executor`` computes pixels."""
         for sentence in self._without_effect():
             _log.warning(sentence)
-        with self._uncertainty(progress):
+        with self._uncertainty(progress, executor):
             if self.way == "resampled":
-                self._resample(progress)
+                self._resample(progress, executor)
                 return
             progress("write", 0, 1)
             self._rewrite()
@@ -97,16 +98,16 @@ class Correction:
             else:
                 copy_with_transform(self.raster, self.transform, self.path, tags=self.tags)
 
-    def _resample(self, progress: Progress) -> None:
+    def _resample(self, progress: Progress, executor: Executor | None) -> None:
         assert self.grid is not None
         raster, encoding = self.raster, encoding_of(self.raster)
         regridding = Regridding(self.placement, self.grid, self._kernels(), encoding)
         if picture_format(self.path):
             regridding = replace(regridding, encoding=replace(encoding, nodata=None))
-            with regridding.running(progress) as blocks:
+            with regridding.running(progress, executor) as blocks:
                 write_picture(raster, self.grid, regridding.encoding, blocks, self.path)
             return
-        with regridding.running(progress) as blocks:
+        with regridding.running(progress, executor) as blocks:
             write_blocks(
                 raster,
                 self.grid,
@@ -145,7 +146,7 @@ class Correction:
             yield f"{name} has no effect, as the pixels of {self.raster.name} stay as they are; add --resample to write them anew"
 
     @contextmanager
-    def _uncertainty(self, progress: Progress) -> Iterator[None]:
+    def _uncertainty(self, progress: Progress, executor: Executor | None) -> Iterator[None]:
         """The uncertainty is written before what it is of, and gets its name after: the failure of one leaves neither."""
         if self.options.uncertainty is None:
             yield
@@ -157,7 +158,7 @@ class Correction:
             grid = GeoBox(self.raster.shape, self.transform, self.raster.crs.to_wkt())
         certainty = Certainty(self.placement, grid, resampled=self.grid is not None)
         with replacing(self.options.uncertainty) as temporary:
-            write_uncertainty(certainty, temporary, progress=progress)
+            write_uncertainty(certainty, temporary, progress=progress, executor=executor)
             yield
 
 

@@ -37,3 +37,7 @@ class LimitError(GeoregError):
     """The result is valid but exceeds a limit that the user set."""
 
     exit_code = 3
+
+
+class ExecutionError(GeoregError):
+    """The workers that were to do the tasks are lost, or are not what they should be."""

@@ -1,4 +1,4 @@
-"""Run tile tasks on threads, in order, with bounded memory, progress and cancel."""
+"""Run tile tasks on threads or on any executor of `concurrent.futures`, in order, with bounded memory, progress and cancel."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import cv2
-from threadpoolctl import threadpool_limits
+from georeg import __version__
+from georeg.errors import ExecutionError, InputError
+from georeg.remote import Traffic, current
+from georeg.tasks import LIMITS, Done, Parcels, run_task
 
+LEAST_IN_FLIGHT = 16
+"""So many tasks at least an executor that is not ours is given at once."""
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
@@ -30,18 +34,108 @@ def available_threads() -> int:
 
 
 @contextmanager
-def workers(n_threads: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads; while it lives, the pools of OpenCV and BLAS are switched off so that they do not fight."""
+def workers(n_threads: int | None = None, executor: Executor | None = None) -> Iterator[Executor]:
+    """A pool of threads, or an executor that is not ours to shut down; nothing that it was given is left when this ends.
+
+    While it lives, the pools of OpenCV and BLAS are switched off so that they do not fight, and all executors compute alike.
+
+    Raises
+    ------
+    InputError
+        Both are given.
+    """
+    if executor is not None and n_threads is not None:
+        raise InputError(f"--threads is {n_threads}, but the work is done elsewhere; leave it out")
     _give_back()
-    before = cv2.getNumThreads()
-    pool = ThreadPoolExecutor(n_threads or available_threads(), thread_name_prefix="georeg")
-    try:
-        cv2.setNumThreads(1)
-        with threadpool_limits(limits=1, user_api="blas"):
+    with LIMITS:
+        if executor is not None:
+            lent = Lent(executor)
+            try:
+                yield lent
+            finally:
+                lent.withdraw()
+            return
+        pool = ThreadPoolExecutor(n_threads or available_threads(), thread_name_prefix="georeg")
+        try:
             yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        cv2.setNumThreads(before)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Lent(Executor):
+    """An executor that is not ours; tasks go to other processes as bytes. Its futures are read by `received`."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor, self._parcels, self._sent = executor, Parcels(), set[Future[Any]]()
+        self._here = isinstance(executor, ThreadPoolExecutor)
+        self._total, self._read = current(), dict[str, Traffic]()
+        self.in_flight = max(2 * _n_workers(executor), LEAST_IN_FLIGHT)
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Of one task, the only argument."""
+        (task,) = args
+        try:
+            if self._here:
+                future = self._executor.submit(function, task)
+            else:
+                packed = self._parcels.packed_once(function), self._parcels.packed(task)
+                future = self._executor.submit(run_task, __version__, self._parcels.run, *packed)
+        except RuntimeError as exc:  # broken, or shut down
+            raise _lost(exc) from exc
+        self._sent.add(future)
+        future.add_done_callback(self._sent.discard)
+        return future
+
+    def received(self, future: Future[Any]) -> Any:
+        """What a task gave.
+
+        Raises
+        ------
+        ExecutionError
+            Nothing, and through no fault of its own.
+        """
+        try:
+            done = future.result()
+        except (BrokenExecutor, CancelledError) as exc:
+            raise _lost(exc) from exc
+        except Exception as exc:
+            if type(exc).__module__.partition(".")[0] in ("dask", "distributed"):
+                raise _lost(exc) from exc
+            raise
+        if isinstance(done, Done):
+            self._count(done)
+            return done.value
+        return done
+
+    def _count(self, done: Done) -> None:
+        """Add what a process has read over the network since it was heard of last."""
+        if self._total is not None and done.read.n_requests:
+            before = self._read.get(done.process, Traffic())
+            self._total.n_bytes += max(done.read.n_bytes - before.n_bytes, 0)
+            self._total.n_requests += max(done.read.n_requests - before.n_requests, 0)
+            self._total.sizes.update(done.read.sizes)
+            if done.read.n_requests >= before.n_requests:
+                self._read[done.process] = done.read
+
+    def withdraw(self) -> None:
+        """Cancel what has not started, and wait for what has."""
+        wait([future for future in list(self._sent) if not future.cancel()])
+
+
+def _n_workers(executor: Executor) -> int:
+    """As far as it tells."""
+    client = getattr(executor, "_client", None)  # of Dask
+    if client is not None and not client.asynchronous:
+        return sum(client.nthreads().values())
+    return int(getattr(executor, "_max_workers", available_threads()))
+
+
+def _lost(exc: BaseException) -> ExecutionError:
+    reason = " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(":. ")
+    return ExecutionError(
+        f"the workers gave up ({reason}); nothing was written: look into their logs, above all whether they ran out of memory, "
+        "and run again"
+    )
 
 
 def _give_back() -> None:
@@ -56,25 +150,40 @@ def run_ordered(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
     executor: Executor,
-    *,
-    in_flight: int = 2 * available_threads(),
 ) -> Iterator[Result]:
     """Results of ``function`` for every task, in the order of the tasks.
 
-    At most ``in_flight`` tasks are submitted and not yet consumed. The first exception cancels what has not started
-    and is raised here.
+    A few tasks for each worker are submitted and not yet consumed. The first exception cancels what has not started and is
+    raised here.
     """
+    lent = executor if isinstance(executor, Lent) else None
+    in_flight = lent.in_flight if lent else 2 * available_threads()
+    received: Callable[[Future[Result]], Result] = lent.received if lent else Future.result
     pending: deque[Future[Result]] = deque()
     try:
         for task in tasks:
             pending.append(executor.submit(function, task))
             if len(pending) >= in_flight:
-                yield pending.popleft().result()
+                yield received(pending.popleft())
         while pending:
-            yield pending.popleft().result()
+            yield received(pending.popleft())
     finally:
         for future in pending:
             future.cancel()
+
+
+def at_once(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], n_threads: int | None) -> list[Result]:
+    """Results of ``function`` of each of a few tuples of arguments, on threads of this process."""
+    with ThreadPoolExecutor(n_threads or available_threads()) as pool:
+        return list(pool.map(lambda arguments: function(*arguments), tasks))
+
+
+def both(function: Callable[..., Result], sides: Iterable[tuple[Any, ...]]) -> list[Result]:
+    """Results of ``function`` for the arguments of the reference and of the target, computed at the same time."""
+    first, second = sides
+    with ThreadPoolExecutor(1, thread_name_prefix="georeg") as pool:
+        other = pool.submit(function, *second)
+        return [function(*first), other.result()]
 
 
 def counted(results: Iterable[Result], total: int, stage: str, progress: Progress) -> Iterator[Result]:

@@ -310,7 +310,7 @@ def _second_group(used: TiePoints, found: Robust, seed: int) -> SecondGroup | No
     if left < LEAST_SECOND:
         return None
     rest = ~first
-    rest[rest] = consensus(used.subset(rest), near_px, seed)
+    rest[rest] = consensus(used.subset(rest), (near_px,), seed)[0]
     support = float(told[rest].sum())
     if support < max(LEAST_SECOND, SECOND_SHARE * left):
         return None

@@ -6,16 +6,16 @@ principal axes of its tie point's covariance, and counts on each by how well the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from georeg.errors import FitError
 from georeg.models import Affine, FloatArray, Local, Model, Translation, principal_axes
+from georeg.neighbours import connected, nearest
 from georeg.tie_points import TiePoints
 
 STARTS_PX = (0.3, 1.5)
@@ -64,19 +64,41 @@ class Robust:
         return np.asarray(self.member > 0.5)
 
 
-def robust_fit(points: TiePoints, model: type[Model], seed: int) -> Robust:
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Where fits of all kinds to the same tie points start from, found once."""
+
+    points: TiePoints
+    seed: int
+
+    @cached_property
+    def agreeing(self) -> list[tuple[NDArray[np.bool_], float]]:
+        """Tie points that agree on an affine map or a shift, and how near they are to it, px."""
+        return list(zip(consensus(self.points, STARTS_PX, self.seed), STARTS_PX, strict=True))
+
+    def of(self, model: type[Model]) -> list[tuple[NDArray[np.bool_], float]]:
+        """Tie points to start from, and how near they are to a model of the kind, px."""
+        if (~self.points.pinned).sum() < least_points(model):
+            return []
+        if model is Local:
+            return [(whole(self.points, smooth(self.points)), STARTS_PX[0])]
+        return [start for start in self.agreeing if start[0].sum() >= least_points(model)]
+
+
+def robust_fit(points: TiePoints, model: type[Model], seed: int, starts: Starts | None = None) -> Robust:
     """Fit by a mixture: consistent points, clutter near them, and mismatches anywhere in the search area.
 
     Expectation-maximisation from a tight and from a wide start; the likelier end is taken. Each consistent point weighs by
     its probability over its own covariance plus an excess variance common to all. Pinned points are consistent whatever the
-    others say, weigh by their own covariance alone, and say nothing of the others.
+    others say, weigh by their own covariance alone, and say nothing of the others. ``starts`` are of the same tie points
+    and seed, where other models are fitted to them too.
 
     Raises
     ------
     FitError
         No model of the kind describes enough of the points.
     """
-    ends = [_mixture(points, model, *start) for start in _starts(points, model, seed)]
+    ends = [_mixture(points, model, *start) for start in (starts or Starts(points, seed)).of(model)]
     likeliest = max((end for end in ends if end is not None), key=lambda end: end.log_likelihood, default=None)
     if likeliest is None:
         n = int((~points.pinned).sum())
@@ -106,16 +128,6 @@ def refuse_contradicting(pinned: TiePoints, found: Robust) -> None:
             f"refused: {int(wrong.sum())} of {len(pinned)} pinned points contradict the {found.model.kind} model of the tie "
             f"points by up to {apart_px:.2g} px; correct them, raise --gcp-sigma-px, choose a richer --model, or leave out --pin"
         )
-
-
-def _starts(points: TiePoints, model: type[Model], seed: int) -> list[tuple[NDArray[np.bool_], float]]:
-    """Tie points to start from, and how near they are to a model."""
-    if (~points.pinned).sum() < least_points(model):
-        return []
-    if model is Local:
-        return [(whole(points, smooth(points)), STARTS_PX[0])]
-    starts = ((consensus(points, start_px, seed), start_px) for start_px in STARTS_PX)
-    return [start for start in starts if start[0].sum() >= least_points(model)]
 
 
 def _mixture(points: TiePoints, model: type[Model], start: NDArray[np.bool_], start_px: float) -> Robust | None:
@@ -188,8 +200,8 @@ def telling(own: FloatArray, tolerance_px: float) -> FloatArray:
     return np.asarray(tolerance_px**2 / (tolerance_px**2 + 9 * own))
 
 
-def consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.bool_]:
-    """The points that support the best of many sampled hypotheses: affine, or a shift where points are few.
+def consensus(points: TiePoints, tolerances_px: Sequence[float], seed: int) -> list[NDArray[np.bool_]]:
+    """For each tolerance the points that support the best of many sampled hypotheses: affine, or a shift where points are few.
 
     Each votes by how much it tells, so that one that would agree with anything says nothing.
     """
@@ -207,13 +219,26 @@ def consensus(points: TiePoints, tolerance_px: float, seed: int) -> NDArray[np.b
             affine = np.linalg.solve(corners[spread], displacement[triples[spread]])
             hypotheses = np.concatenate([hypotheses, affine])
     own, axes = axes_px(points)
-    told = telling(own, tolerance_px)
-    root = axes * np.sqrt(told)[:, :, None]
-    rows = (root[:, :, None, :] * design[:, None, :, None]).reshape(-1, 2, 6)
-    error2 = ((rows @ hypotheses.reshape(-1, 6).T - root @ displacement[..., None]) ** 2).sum(axis=1)
-    support = told.mean(axis=1) @ np.maximum(0, 1 - error2 / tolerance_px**2)
+    along = [_squares(axes[:, k], design, displacement, hypotheses) for k in (0, 1)]
+    return [_supporting(along, telling(own, tolerance_px), tolerance_px) for tolerance_px in tolerances_px]
+
+
+def _squares(axis: FloatArray, design: FloatArray, displacement: FloatArray, hypotheses: FloatArray) -> FloatArray:
+    """(N, H) squared residuals of N tie points about H hypotheses along one axis (N, 2) of each, px²."""
+    rows = (design[:, :, None] * axis[:, None, :]).reshape(len(design), 6)
+    error = rows @ hypotheses.reshape(-1, 6).T
+    error -= (axis * displacement).sum(axis=1)[:, None]
+    return np.square(error, out=error)
+
+
+def _supporting(along: Sequence[FloatArray], told: FloatArray, tolerance_px: float) -> NDArray[np.bool_]:
+    """The points that support the best hypothesis, from their squared residuals along both axes; all where they are too few."""
+    error2 = along[0] * told[:, :1]
+    error2 += along[1] * told[:, 1:]
+    vote = np.subtract(1, error2 / tolerance_px**2)
+    support = told.mean(axis=1) @ np.maximum(vote, 0, out=vote)
     best = error2[:, support.argmax()] < tolerance_px**2
-    return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(points), bool))
+    return np.asarray(best if best.sum() >= Translation.n_terms() else np.ones(len(best), bool))
 
 
 def smooth(points: TiePoints) -> NDArray[np.bool_]:
@@ -225,11 +250,13 @@ def smooth(points: TiePoints) -> NDArray[np.bool_]:
     alike = np.ones(len(points), bool)
     for _ in range(SMOOTH_ROUNDS):
         chosen = np.flatnonzero(alike)
-        _, near = cKDTree(points.tgt_xy[chosen]).query(points.tgt_xy, min(NEIGHBOURS + 1, len(chosen)))
+        near = nearest(points.tgt_xy, points.tgt_xy[chosen], min(NEIGHBOURS + 1, len(chosen)))
         around = displacement[chosen[near[:, 1:]]]
         middle = np.median(around, axis=1)
         spread = np.median(np.hypot(*np.moveaxis(around - middle[:, None], -1, 0)), axis=1)
-        alike = np.hypot(*(displacement - middle).T) <= ALIKE * (spread + ALIKE_PX)
+        before, alike = alike, np.hypot(*(displacement - middle).T) <= ALIKE * (spread + ALIKE_PX)
+        if (alike == before).all():
+            break
     return np.asarray(alike)
 
 
@@ -242,11 +269,10 @@ def whole(points: TiePoints, alike: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if len(chosen) < 2:
         return alike
     displacement = points.displacement[chosen] / points.gsd
-    _, near = cKDTree(points.tgt_xy[chosen]).query(points.tgt_xy[chosen], min(NEIGHBOURS + 1, len(chosen)))
+    near = nearest(points.tgt_xy[chosen], points.tgt_xy[chosen], min(NEIGHBOURS + 1, len(chosen)))
     apart = np.hypot(*np.moveaxis(displacement[near] - displacement[:, None], -1, 0))
     one, other = np.nonzero(apart <= TORN * float(np.median(apart[:, 1:])) + ALIKE_PX)
-    together = coo_array((np.ones(len(one)), (one, near[one, other])), shape=(len(chosen), len(chosen)))
-    _, part = connected_components(together, directed=False)
+    part = connected(one, near[one, other], len(chosen))
     largest = np.zeros(len(points), bool)
     largest[chosen[part == np.bincount(part).argmax()]] = True
     return largest

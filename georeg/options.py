@@ -15,9 +15,9 @@ FormatKind = Literal["auto", "gtiff", "cog", "vrt"]
 InitialKind = Literal["auto", "geotransform", "gcps", "center", "none"]
 
 
-def option(default: Any, doc: str) -> Any:
-    """A dataclass field that carries its own documentation."""
-    return field(default=default, metadata={"doc": doc})
+def option(default: Any, doc: str, *, metavar: str | None = None) -> Any:
+    """A dataclass field that carries its own documentation, and what stands for its value in a usage line."""
+    return field(default=default, metadata={"doc": doc, "metavar": metavar})
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,18 @@ class LimitOptions:
     max_scale: float = option(5.0, "largest factor by which the target may have to grow or shrink")
     max_stretch: float = option(1.5, "largest ratio of the scales along two directions, by stretch or shear")
     min_overlap: float = option(0.0, "least share of the smaller raster that must lie on the other once corrected")
+
+
+@dataclass(frozen=True)
+class ExecutionOptions:
+    """What does the work: by default threads of this process. The result is the same."""
+
+    dask_scheduler: str | None = option(
+        None,
+        "let the workers of this Dask scheduler work, which must reach all files by the same paths; what is written is written "
+        "here",
+        metavar="ADDRESS",
+    )
+    dask_local: int | None = option(
+        None, "let so many Dask workers work, processes of this machine that end with the run"
+    )

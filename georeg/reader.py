@@ -4,45 +4,68 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
-from rasterio.enums import Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from georeg.decoded import Bands, Decoded, Pixels, part_shape
 from georeg.errors import InputError
 from georeg.raster import Raster, dataset_of
+from georeg.reduced import Reduced, blank, copy_pixels, held_factor, least_factor
 from georeg.remote import current, fetch_blocks, fetching, without_secrets
 
 CACHE_BYTES = 64 * 2**20
-"""Decoded blocks that GDAL may keep while rasters are read."""
+"""Decoded blocks that GDAL may keep while it writes, or reads what georeg does not keep itself."""
+GDAL_BYTES = 16 * 2**20
+"""The same while georeg keeps what it reads."""
+KEPT_BYTES = 40 * 2**20
+"""Decoded pixels of one raster that are kept for the next window."""
+_LARGEST_PART_BYTES = 16 * 2**20
+"""Blocks larger than this are left to GDAL."""
 
 
 class Reader:
     """Reads windows of one raster from any thread.
 
-    All threads share one handle and take turns, so that a block of the file is decoded once for all windows that touch it
-    rather than once a thread. A context manager: leaving it closes the handle. Pickling keeps the description alone.
+    A block of the file is decoded once for all windows that touch it, in whatever thread; those of a local GeoTIFF on several
+    threads at once, each with a handle of its own. Of other files threads take turns with one handle. The means of a local
+    raster without overviews are made once. A context manager: leaving it closes all handles. Pickling keeps the description
+    alone.
 
     What is less opaque than ``least_alpha`` of 255 is not valid.
     """
 
     def __init__(self, raster: Raster, least_alpha: int = 128) -> None:
         self.raster, self.least_alpha = raster, least_alpha
-        self._lock = threading.Lock()
+        self._lock, self._holding = threading.Lock(), threading.Lock()
         self._open: dict[bool | tuple[str, int], Any] = {}
+        self._own, self._owned = threading.local(), list[Any]()
+        self._held: dict[tuple[Bands, int], Reduced] = {}
         self._traffic = current()
+        self._part = part_shape(raster.shape, raster.block_shape)
+        self._decoded = Decoded(self._decode, raster.shape, self._part, KEPT_BYTES)
+        part_bytes = math.prod(self._part) * max(np.dtype(name).itemsize for name in raster.dtypes)
+        self._by_parts = not raster.remote and part_bytes <= _LARGEST_PART_BYTES
+
+    @property
+    def n_decoded(self) -> int:
+        """Parts of the file, of whole blocks, that were decoded at full resolution so far; again, if they were dropped."""
+        return self._decoded.n_decoded
 
     def __enter__(self) -> Reader:
         # GDAL would keep a twentieth of the memory in decoded blocks; it is put back on leaving
         self._cache_bytes = get_gdal_config("GDAL_CACHEMAX")
-        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+        set_gdal_config("GDAL_CACHEMAX", GDAL_BYTES if self._by_parts else CACHE_BYTES)
         return self
 
     def __exit__(
@@ -51,6 +74,9 @@ class Reader:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
+            while self._owned:
+                self._owned.pop().close()
+            self._own = threading.local()
         set_gdal_config("GDAL_CACHEMAX", self._cache_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -100,24 +126,91 @@ class Reader:
         InputError
             The pixels cannot be read.
         """
-        data = np.zeros((len(bands), *shape), dtype)
-        valid = np.zeros(data.shape, bool)
+        data, valid = blank((len(bands), *shape), dtype)
         height, width = (n // reduce for n in self.raster.shape)
         top, left = max(corner_px[0], 0), max(corner_px[1], 0)
         bottom, right = min(corner_px[0] + shape[0], height), min(corner_px[1] + shape[1], width)
         if top >= bottom or left >= right:
             return data, valid
-        inside = np.s_[:, top - corner_px[0] : bottom - corner_px[0], left - corner_px[1] : right - corner_px[1]]
-        window = Window(left * reduce, top * reduce, (right - left) * reduce, (bottom - top) * reduce)
-        values, mask = self._read_inside(window, (bottom - top, right - left), bands, reduce, overviews)
-        if np.iscomplexobj(values) and not np.issubdtype(np.dtype(dtype), np.complexfloating):
-            values = np.abs(values)
-        if np.issubdtype(values.dtype, np.inexact):
-            limit = np.finfo(dtype).max if np.issubdtype(dtype, np.inexact) else np.inf
-            mask &= np.isfinite(values) & (np.abs(values) <= limit)
-        data[inside] = np.where(mask, values, 0)
-        valid[inside] = mask
+        window = Window(left, top, right - left, bottom - top)
+        for rows, cols, pixels in self._within(window, tuple(bands), reduce, overviews):
+            row, col = top - corner_px[0], left - corner_px[1]
+            inside = np.s_[:, rows.start + row : rows.stop + row, cols.start + col : cols.stop + col]
+            copy_pixels(pixels, data[inside], valid[inside])
         return data, valid
+
+    def _within(
+        self, window: Window, bands: Bands, reduce: int, overviews: bool
+    ) -> Iterable[tuple[slice, slice, Pixels]]:
+        """The pixels of a window inside the raster, both counted in reduced pixels, by rows and columns of the window."""
+        if reduce == 1 and self._by_parts:
+            return self._decoded.within(window, bands)
+        whole = slice(0, int(window.height)), slice(0, int(window.width))
+        held = self._means(bands, reduce) if overviews and reduce > 1 else None
+        if held is not None:
+            self._complete(held, bands)
+            return [(*whole, held.read(window, reduce))]
+        full = Window(window.col_off * reduce, window.row_off * reduce, window.width * reduce, window.height * reduce)
+        shape = (int(window.height), int(window.width))
+        return [(*whole, Pixels(*self._read_inside(full, shape, bands, reduce, overviews)))]
+
+    def keep_means(self, bands: Sequence[int]) -> bool:
+        """From here on make means over squares of pixels of all that is decoded, so that reading larger pixels later decodes
+        nothing again; False where that would spare nothing, as there are overviews or few pixels."""
+        pixel_bytes = sum(np.dtype(self.raster.dtypes[band - 1]).itemsize for band in bands)
+        if math.prod(self.raster.shape) * pixel_bytes <= KEPT_BYTES:
+            return False
+        held = self._means(tuple(bands), least_factor(self.raster.shape, len(bands)))
+        return held is not None and held.by_parts
+
+    def _means(self, bands: Bands, reduce: int) -> Reduced | None:
+        """What holds them, if anything does; it may not be complete."""
+        factor = held_factor(self.raster.shape, len(bands), reduce)
+        if factor is None or not self._by_parts or not self._bare:
+            return None
+        with self._lock:
+            if (bands, factor) not in self._held:
+                self._held[bands, factor] = Reduced(self.raster.shape, self._part, len(bands), factor)
+            return self._held[bands, factor]
+
+    @cached_property
+    def _bare(self) -> bool:
+        """Whether the file has no overviews."""
+        with self._lock:
+            handle = self._handle(True)
+            return not any(handle.overviews(band) for band in handle.indexes)
+
+    def _complete(self, held: Reduced, bands: Bands) -> None:
+        with self._holding:
+            for window in held.missing():
+                shape = (int(window.height), int(window.width))
+                pixels = Pixels(*self.read((int(window.row_off), int(window.col_off)), shape, bands))
+                held.add(window, pixels)
+
+    def _decode(self, window: Window, bands: Bands) -> Pixels:
+        """Pixels at full resolution, of a local file."""
+        alone = self.raster.driver == "GTiff"
+        with nullcontext() if alone else self._lock:
+            try:
+                handle = self._own_handle() if alone else self._handle(False)
+                values = handle.read(list(bands), window=window)
+                valid = self._valid(handle, values, bands, {"window": window})
+            except (RasterioError, CPLE_BaseError, ValueError) as exc:
+                raise self._unreadable(window, str(exc).splitlines()[0]) from exc
+        pixels = Pixels(values, None if valid.all() else valid)
+        for (held_bands, _), held in list(self._held.items()):
+            if held_bands == bands and held.by_parts:
+                held.add(window, pixels)
+        return pixels
+
+    def _own_handle(self) -> Any:
+        """Of this thread."""
+        handle = getattr(self._own, "handle", None)
+        if handle is None:
+            handle = self._own.handle = dataset_of(self.raster.path, OVERVIEW_LEVEL="NONE")
+            with self._lock:
+                self._owned.append(handle)
+        return handle
 
     def _read_inside(
         self, window: Window, shape: tuple[int, int], bands: Sequence[int], reduce: int, overviews: bool
@@ -168,7 +261,20 @@ class Reader:
             return np.asarray(~invalid)
         if not self.raster.has_mask:
             return np.ones(values.shape, bool)
+        if np.issubdtype(values.dtype, np.integer) and "out_shape" not in options:
+            alone = [_nodata_alone(handle, band) for band in bands]
+            if None not in alone:
+                return np.asarray(values != np.array(alone).astype(values.dtype)[:, None, None])
         valid = handle.read_masks(list(bands), **options) >= self.least_alpha
         alpha = np.isin(bands, self.raster.alpha_bands)
         valid[alpha] = valid.all(axis=0)  # what is transparent has no opacity to interpolate either
         return np.asarray(valid)
+
+
+def _nodata_alone(handle: Any, band: int) -> float | None:
+    """The whole number that alone says which pixels of a band are not valid; None where something else does."""
+    nodata = handle.nodatavals[band - 1]
+    only = handle.mask_flag_enums[band - 1] == [MaskFlags.nodata]
+    limits = np.iinfo(handle.dtypes[band - 1])
+    fits = nodata is not None and float(nodata).is_integer() and limits.min <= nodata <= limits.max
+    return float(nodata) if only and fits and abs(nodata) < 2**53 else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,12 +42,12 @@ class Regridding:
     encoding: Encoding
 
     @contextmanager
-    def running(self, progress: Progress) -> Iterator[Blocks]:
-        """All blocks in the order to write, computed on every processor, a few of them at a time."""
+    def running(self, progress: Progress, executor: Executor | None = None) -> Iterator[Blocks]:
+        """All blocks in the order to write, a few of them at a time, computed on every processor or by ``executor``."""
         raster = self.placement.raster
         windows = output_windows((int(self.grid.shape[0]), int(self.grid.shape[1])), BLOCK_PX, self._strip_px())
-        with Reader(raster, least_alpha=1) as reader, workers() as executor:
-            done = run_ordered(partial(self.block, reader), windows, executor)
+        with Reader(raster, least_alpha=1) as reader, workers(executor=executor) as pool:
+            done = run_ordered(partial(self.block, reader), windows, pool)
             yield counted(done, len(windows), "write", progress)
 
     def block(self, reader: Reader, window: Window) -> tuple[Window, NDArray[Any], NDArray[np.bool_]]:

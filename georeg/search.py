@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +15,13 @@ from georeg.errors import FitError, InputError
 from georeg.execution import Progress, workers
 from georeg.fit import Fit, fit
 from georeg.mixture import known, robust_fit
-from georeg.models import Affine, FloatArray, Local, Model, Translation, identity
+from georeg.models import Affine, FloatArray, Local, Model
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, footprint, longer_side
+from georeg.passes import matched, matched_ahead
 from georeg.patches import LEAST_PATCHES, REMOTE_PATCHES, Patches
 from georeg.placement import apply_transform
-from georeg.prior import OVERVIEW_PX, TOLERANCE_PX, Prior, find_prior, improved
+from georeg.prior import OVERVIEW_PX, Prior, find_prior, improved
 from georeg.reader import Reader
 from georeg.rivals import refuse_other_ground, refuse_print
 from georeg.seeded import find_seeded, refuse_astray
@@ -27,18 +29,6 @@ from georeg.seeds import Seed
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles, overview, window
 
-SPARSE_POINTS = 64
-"""Windows in each pass that only improves the prior."""
-STILL_PX = 2.0
-"""A prior that moves the ground by less than this at full resolution has arrived."""
-MAX_ROUNDS = 4
-"""Passes at full resolution, at most, until the prior has arrived."""
-PRECISE_PX = 0.02
-"""Where windows are known better than this, smaller ones tell more of the ground, and four times as many fit."""
-TOO_FEW = 0.3
-"""Where fewer windows than this share match, another matcher or larger pixels may find more."""
-ENOUGH_POINTS = 20
-"""And where fewer than these do."""
 STRAIGHT_PX, STRAIGHT_SHARE = 0.01, 0.1
 """Windows are matched again through a model that lays their corners otherwise by more than this, in the median, and by more
 than this share of the deviation of tie points."""
@@ -51,7 +41,12 @@ LEAST_KEPT = 0.7
 
 
 def find_tie_points(
-    pair: Pair, names: Inputs, options: MatchOptions, progress: Progress, seeds: Sequence[Seed] = ()
+    pair: Pair,
+    names: Inputs,
+    options: MatchOptions,
+    progress: Progress,
+    seeds: Sequence[Seed] = (),
+    executor: Executor | None = None,
 ) -> TiePoints:
     """Tie points of a pair at full resolution, the rejected ones too.
 
@@ -67,22 +62,15 @@ def find_tie_points(
         Two placements are as good as each other, or none of the ``seeds`` is confirmed.
     """
     _check(options)
-    with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads) as executor:
-        tiles = Tiles(pair, ref, tgt, names, options, executor)
+    with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads, executor) as pool:
+        tiles = Tiles(pair, ref, tgt, names, options, pool)
+        ahead = None if seeds else matched_ahead(tiles, progress)
         found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
-        tiles, prior = replace(tiles, pair=found.pair, reach=found.reach), found.model
+        tiles = replace(tiles, pair=found.pair, reach=found.reach)
         tiles = replace(tiles, patches=_patches(tiles, found))
-        window_px = options.window_px
-        levels = _tile_levels(found.level)
-        for k, level in enumerate(levels):
-            progress("refine", k, len(levels))
-            for _ in range(1 if level > levels[-1] else MAX_ROUNDS):
-                before = prior
-                prior, window_px = improve(tiles, prior, level, found.how)
-                if _moved_px(tiles, before, prior) < STILL_PX:
-                    break
-        progress("refine", len(levels), len(levels))
-        points, how = dense(tiles, prior, window_px, found, progress)
+        if ahead is None or not ahead.agrees(found, pair):
+            ahead = matched(tiles, found, progress)
+        points, how, prior = ahead.points, ahead.how, ahead.prior
         placed = improved(points.subset(points.kept), prior, Affine) or prior
         refuse_print(points, tiles.pair, placed)
         if found.seed is not None:
@@ -95,14 +83,6 @@ def find_tie_points(
             outline_xy=_outline(tiles.pair, placed),
         )
         return straightened(tiles, points, prior, how, progress)
-
-
-def _tile_levels(level: int) -> list[int]:
-    """Reductions at which tiles are matched one after the other: from ``level``, each a quarter of the last, to 1."""
-    levels = [level]
-    while levels[-1] > 1:
-        levels.append(max(1, levels[-1] // 4))
-    return levels
 
 
 def _check(options: MatchOptions) -> None:
@@ -136,51 +116,6 @@ def _patches(tiles: Tiles, found: Prior) -> Patches | None:
     side_px = options.window_px
     least_px = 0 if side_px is None else 2 * halo_px(side_px, side_px // 4, "phase") + side_px // 2
     return Patches(pair, n, seen[0] & seen[1], grid, found.level, least_px)
-
-
-def improve(tiles: Tiles, prior: Model, factor: int, how: How) -> tuple[Model, int | None]:
-    """A better prior from few windows at one level, or the same where they tell nothing; and a window for the next."""
-    points = tiles.match(prior, factor, SPARSE_POINTS, how, rough=True)
-    kept = points.subset(points.kept)
-    for kind in (Affine, Translation):
-        better = improved(kept, prior, kind)
-        if better is not None:
-            return better, tiles.options.window_px or _suited_window(points)
-    return prior, tiles.options.window_px
-
-
-def dense(tiles: Tiles, prior: Model, window_px: int | None, found: Prior, progress: Progress) -> tuple[TiePoints, How]:
-    """Tie points at full resolution, the rejected ones too, by the matcher asked for, else by the first that finds enough.
-
-    Pixels may be finer than what they show. Where too few match, larger ones are tried.
-    """
-    options = tiles.options
-    hows: dict[str, tuple[How, ...]] = {
-        "phase": ("phase",),
-        "features": (options.detector,),
-        "structure": ("structure",),
-        "auto": ("structure", "phase") if found.how == "structure" else ("phase", options.detector, "structure"),
-    }
-    best: tuple[TiePoints, How] | None = None
-    most = -1
-    for level in (1, 2):
-        for how in hows[options.matcher]:
-            points = tiles.match(
-                prior,
-                level,
-                options.max_points,
-                how,
-                window_px=window_px,
-                spacing_px=options.spacing_px,
-                progress=progress,
-            )
-            agreeing = _agreeing(points, prior)
-            if agreeing > most:
-                best, most = (points, how), agreeing
-            if agreeing >= max(TOO_FEW * len(points), ENOUGH_POINTS):
-                return points, how
-    assert best is not None
-    return best
 
 
 def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progress: Progress) -> TiePoints:
@@ -263,31 +198,7 @@ def _outline(pair: Pair, prior: Model) -> FloatArray:
     return prior.inverse(xy)
 
 
-def _agreeing(points: TiePoints, prior: Model) -> int:
-    """How many tie points that are known in every direction agree on one affine correction of the prior."""
-    kept = points.subset(known(points))
-    better = improved(kept, prior, Affine) or improved(kept, prior, Translation)
-    if better is None:
-        return 0
-    return int((np.hypot(*(kept.ref_xy - better(kept.tgt_xy)).T) <= TOLERANCE_PX * points.gsd).sum())
-
-
 def _overlap(pair: Pair, prior: Model) -> float:
     """Share of the smaller raster that lies on the other."""
     areas = [float(footprint(place).area) for place in (pair.reference_placement(), pair.target_placement(prior))]
     return float(pair.overlap_px(prior, pair.grid).area) * pair.gsd**2 / min(areas)
-
-
-def _moved_px(tiles: Tiles, before: Model, after: Model) -> float:
-    """How far two priors are apart, the most over the target, working pixels."""
-    xy = shapely.get_coordinates(footprint(tiles.pair.target_placement(identity())))
-    return float(np.hypot(*(after(xy) - before(xy)).T).max()) / tiles.pair.gsd
-
-
-def _suited_window(points: TiePoints) -> int | None:
-    """Half the window where nearly all match and are known far better than need be; None to leave it."""
-    kept = points.kept
-    if kept.sum() < 20 or kept.mean() < 0.7 or points.window_px < 64:
-        return None
-    sigma_px = math.sqrt(float(np.median(np.trace(points.cov[kept], axis1=1, axis2=2)) / 2)) / points.gsd
-    return points.window_px // 2 if 2 * sigma_px < PRECISE_PX else None

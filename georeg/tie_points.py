@@ -148,10 +148,10 @@ class TiePoints:
 
         So many times what they saw would count, were they taken for independent.
         """
-        side = self.gsd * self.window_px
-        kept_xy = self.ref_xy[self.kept] / side
-        parts = np.array_split(self.ref_xy / side, max(1, len(self) // 1000))
-        shared = [np.clip(1 - np.abs(xy[:, None] - kept_xy), 0, None).prod(axis=2).sum(axis=1) for xy in parts]
+        sides = self.ref_xy / (self.gsd * self.window_px)
+        kept = sides[self.kept]
+        parts = np.array_split(sides, max(1, len(self) // 1000))
+        shared = [np.einsum("nk,nk->n", *(_common(part[:, axis], kept[:, axis]) for axis in (0, 1))) for part in parts]
         return np.asarray(np.maximum(1.0, np.concatenate(shared)))
 
     def everywhere_xy(self) -> FloatArray:
@@ -189,6 +189,12 @@ class TiePoints:
     def counts(self) -> dict[str, int]:
         """Number of points by status, only those that occur."""
         return {s.name.lower(): int(n) for s in Status if (n := (self.status == s).sum())}
+
+
+def _common(at: FloatArray, others: FloatArray) -> FloatArray:
+    """(N, K) share of its side that each of N windows has in common with each of K others, along one axis."""
+    common = np.abs(at[:, None] - others)
+    return np.maximum(np.subtract(1, common, out=common), 0, out=common)
 
 
 def _apart(px: FloatArray) -> int:

@@ -25,7 +25,7 @@ from georeg.blocks import (
     least_significance,
     match_block,
 )
-from georeg.execution import Progress, run_ordered, silent
+from georeg.execution import Progress, at_once, run_ordered, silent
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import Model, identity
@@ -209,11 +209,12 @@ class Overview:
 def overviews(tiles: Tiles, regions_px: tuple[shapely.Geometry, shapely.Geometry], factor: int) -> list[Overview]:
     """Reference and uncorrected target in their regions, given and sampled on `Pair.level` of ``factor``."""
     level = tiles.pair.level(factor)
-    found = []
-    for side, region in zip(tiles.sides(identity()), regions_px, strict=True):
+
+    def seen(side: tuple[Reader, Placement, Looks], region: shapely.Geometry) -> Overview:
         left, top, right, bottom = region.bounds
-        found.append(overview(side, window(level, (left, top), (right, bottom)), rough=True))
-    return found
+        return overview(side, window(level, (left, top), (right, bottom)), rough=True)
+
+    return at_once(seen, zip(tiles.sides(identity()), regions_px, strict=True), tiles.options.threads)
 
 
 def overview(
@@ -225,7 +226,7 @@ def overview(
     patch = sample(
         reader, place, grid, look.bands, kernel="bilinear" if rough else "quintic", snap_px=snap_px, overviews=rough
     )
-    valid = informative(patch)
+    valid = informative(patch.data, patch.valid)
     image = preprocess(patch.data, valid, how=look.preprocess, combine=look.combine)
     return Overview(image if patch.whole_px is None else _onto_grid(image, patch), valid, grid)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,9 @@ def _rounded(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isfinite(values), kept, bits).view(np.float32)
 
 
-def write_uncertainty(certainty: Certainty, path: str, *, progress: Progress = silent) -> None:
+def write_uncertainty(
+    certainty: Certainty, path: str, *, progress: Progress = silent, executor: Executor | None = None
+) -> None:
     """Write ``sigma_x`` and ``sigma_y`` of every pixel to a GeoTIFF, a block at a time.
 
     Raises
@@ -121,8 +124,10 @@ def write_uncertainty(certainty: Certainty, path: str, *, progress: Progress = s
         f"covariance of the {certainty.placement.model.kind} model",
         "georeg_crs": crs.to_wkt(),
     }
-    with workers() as executor:
-        blocks = run_ordered(certainty.window, windows, executor)
+    place = certainty.placement  # what its model has computed already may differ in last bits from what workers compute
+    certainty = replace(certainty, placement=replace(place, model=replace(place.model)))
+    with workers(executor=executor) as pool:
+        blocks = run_ordered(certainty.window, windows, pool)
         write_values(
             grid,
             {"sigma_x": unit_name(crs), "sigma_y": unit_name(crs)},

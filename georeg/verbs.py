@@ -8,30 +8,31 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
-
 import georeg
-from georeg.by_hand import left_out_rmse_px
+from georeg.cluster import cluster
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, silent
-from georeg.export import exportable
 from georeg.files import check_output, read_text, write_bytes
 from georeg.fit import Role
-from georeg.gcps import by_hand, refuse_hand_options
-from georeg.in_place import check_in_place
 from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
-from georeg.options import FitOptions, HandOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.lazily import Lazily
+from georeg.options import (
+    ExecutionOptions,
+    FitOptions,
+    HandOptions,
+    InputOptions,
+    LimitOptions,
+    MatchOptions,
+    WriteOptions,
+)
 from georeg.pictures import check_format
 from georeg.raster import open_pair, open_reference
 from georeg.remote import metered, without_secrets
-from georeg.report.checkerboard import draw_checkerboard
 
 HOW = {
     "geotransform": "geotransform rewritten, pixels untouched",
@@ -45,6 +46,8 @@ HOW = {
 }
 
 Verb = Callable[[argparse.Namespace], None]
+by_hand, checkerboard, exporting = (Lazily(f"georeg.{name}") for name in ("by_hand", "report.checkerboard", "export"))
+gcps, in_place, rich = Lazily("georeg.gcps"), Lazily("georeg.in_place"), Lazily("rich.progress")
 
 
 def _metered(verb: Verb) -> Verb:
@@ -70,11 +73,11 @@ def align(arguments: argparse.Namespace) -> None:
         check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
         taken.append(arguments.output)
     else:
-        check_in_place(open_pair(arguments.reference, arguments.target, initial=arguments.initial)[1])
+        in_place.check_in_place(open_pair(arguments.reference, arguments.target, initial=arguments.initial)[1])
     for path in filter(None, (arguments.picture, arguments.uncertainty)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)
-    with _progress(arguments) as progress:
+    with _running(arguments) as run:
         alignment = georeg.align(
             arguments.reference,
             arguments.target,
@@ -82,24 +85,24 @@ def align(arguments: argparse.Namespace) -> None:
             matching=_chosen(arguments, MatchOptions),
             fitting=_chosen(arguments, FitOptions),
             limits=_chosen(arguments, LimitOptions),
-            progress=progress,
+            **run,
         )
         if arguments.picture:  # first, so that its failure leaves no output
-            draw_checkerboard(alignment, arguments.picture)
-        how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), progress=progress)
+            checkerboard.draw_checkerboard(alignment, arguments.picture)
+        how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), **run)
     _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}")
 
 
 @_metered
 def match(arguments: argparse.Namespace) -> None:
     _check_output(arguments, filter(None, (arguments.reference, arguments.target, arguments.gcp)))
-    with _progress(arguments) as progress:
+    with _running(arguments) as run:
         points = georeg.match(
             arguments.reference,
             arguments.target,
             inputs=_chosen(arguments, InputOptions),
             matching=_chosen(arguments, MatchOptions),
-            progress=progress,
+            **run,
         )
     counts = ", ".join(f"{n} {reason}" for reason, n in points.counts().items())
     _save(arguments, points_to_dict(points), f"{arguments.output}: {counts}; windows of {points.window_px} px")
@@ -109,9 +112,9 @@ def fit(arguments: argparse.Namespace) -> None:
     hand, options = _chosen(arguments, HandOptions), _chosen(arguments, FitOptions)
     _check_output(arguments, filter(None, (arguments.points, hand.target, hand.reference)))
     points = _tie_points(arguments.points, hand)
-    if by_hand(points):
+    if gcps.by_hand(points):
         fitted = georeg.fit_by_hand(points, options)
-        error_px = left_out_rmse_px(fitted)
+        error_px = by_hand.left_out_rmse_px(fitted)
         how = f"RMSE {error_px:.3g} px of {points.kept.sum()} points made by hand, each left out in turn; not proven"
     else:
         fitted = georeg.fit(points, options)
@@ -140,13 +143,13 @@ def _warn(fitted: georeg.Fit) -> None:
 def _tie_points(path: str, hand: HandOptions) -> georeg.TiePoints:
     if path.lower().endswith((".points", ".csv")):
         return georeg.read_points(path, hand)
-    refuse_hand_options(hand)
+    gcps.refuse_hand_options(hand)
     return points_from_dict(_load(path))
 
 
 def export(arguments: argparse.Namespace) -> None:
     _check_output(arguments, (arguments.input,))
-    what = georeg.export(exportable(_load(arguments.input)), arguments.output, overwrite=arguments.overwrite)
+    what = georeg.export(exporting.exportable(_load(arguments.input)), arguments.output, overwrite=arguments.overwrite)
     values = {"type": "georeg.Export", "output": arguments.output, "holds": what}
     _say(json.dumps(values, indent=1) if arguments.json else f"{arguments.output}: {what}")
 
@@ -157,17 +160,17 @@ def assess(arguments: argparse.Namespace) -> None:
     if arguments.output:
         _check_output(arguments, filter(None, (*arguments.inputs, arguments.gcp)))
     if len(arguments.inputs) == 1:
-        _refuse_changed(arguments, InputOptions, MatchOptions, FitOptions)
+        _refuse_changed(arguments, InputOptions, MatchOptions, FitOptions, ExecutionOptions)
         alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)
     elif len(arguments.inputs) == 2:
-        with _progress(arguments) as progress:
+        with _running(arguments) as run:
             alignment = georeg.align(
                 *arguments.inputs,
                 inputs=_chosen(arguments, InputOptions),
                 matching=_chosen(arguments, MatchOptions),
                 fitting=_chosen(arguments, FitOptions),
                 limits=limits,
-                progress=progress,
+                **run,
             )
     else:
         raise InputError(f"assess takes two rasters or one fit, {len(arguments.inputs)} inputs were given")
@@ -191,8 +194,8 @@ def _refuse_changed(arguments: argparse.Namespace, *groups: type[Any]) -> None:
 @_metered
 def apply(arguments: argparse.Namespace) -> None:
     result, options = _result(arguments.result), _chosen(arguments, WriteOptions)
-    given: dict[str, Any] = {"protected": (arguments.result,)}
-    with _progress(arguments) as given["progress"]:
+    with _running(arguments) as run:
+        given = {"protected": (arguments.result,), **run}
         if len(arguments.targets) > 1:
             done = georeg.apply_all(result, arguments.output, arguments.targets, options, **given)
             how = "; ".join(f"{os.path.basename(path)} {HOW[how]}" for path, how in done.items())
@@ -225,7 +228,7 @@ def _result(path: str) -> georeg.Alignment | georeg.Fit:
 def _told(result: georeg.Alignment | georeg.Fit) -> str:
     if isinstance(result, georeg.Alignment):
         return result.summary()
-    then = "look at the result" if by_hand(result.points) else "run georeg assess"
+    then = "look at the result" if gcps.by_hand(result.points) else "run georeg assess"
     return (
         f"NOT PROVEN: {result.model.kind} model fitted to {(result.role == Role.FIT).sum()} points, scatter "
         f"{result.sigma_px:.3g} px, not held against check points; {then}"
@@ -269,11 +272,17 @@ def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
     return group(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
+@contextmanager
+def _running(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What does the work and what hears how far it is, as georeg's functions take them."""
+    with cluster(_chosen(arguments, ExecutionOptions)) as executor, _progress(arguments) as progress:
+        yield {"executor": executor, "progress": progress}
+
+
 def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:
-    console = Console(stderr=True)
     if arguments.quiet:
         return nullcontext(silent)
-    return _Bar(console) if console.is_terminal else _Log()
+    return _Bar() if sys.stderr is not None and sys.stderr.isatty() else _Log()
 
 
 class _Log(AbstractContextManager[Progress]):
@@ -293,10 +302,10 @@ class _Log(AbstractContextManager[Progress]):
 class _Bar(AbstractContextManager[Progress]):
     """Progress bars on a terminal, one for each stage."""
 
-    def __init__(self, console: Console) -> None:
-        self._bar = RichProgress(
-            TextColumn("{task.description:<8}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console,
+    def __init__(self) -> None:
+        self._bar = rich.Progress(
+            rich.TextColumn("{task.description:<8}"), rich.BarColumn(), rich.MofNCompleteColumn(),
+            rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), console=rich.Console(stderr=True),
         )  # fmt: skip
         self._stages: dict[str, Any] = {}
 

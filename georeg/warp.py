@@ -80,17 +80,60 @@ def sample(
     window
         The part of ``grid`` to sample, by default all. Its pixels are the same, bit for bit, in whatever window.
     """
-    nodes = lattice(placement, grid)
     if window is None:
         window = Window(0, 0, int(grid.shape[1]), int(grid.shape[0]))
-    shape = (window.height, window.width)
-    whole = None if snap_px is None else nodes.whole_pixels(snap_px, overviews)
+    look = sampling(reader, placement, grid, bands, kernel=kernel, snap_px=snap_px, overviews=overviews, dtype=dtype)
+    data, valid = look.pixels(window)
+    whole = look.whole_px
     if whole is not None:
-        col, row, reduce = whole = (whole[0] + window.col_off, whole[1] + window.row_off, whole[2])
-        data, valid = reader.read((row, col), shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
-    else:
-        data, valid = _interpolate(reader, bands, nodes, window, kernel, overviews, dtype)
+        whole = (whole[0] + int(window.col_off), whole[1] + int(window.row_off), whole[2])
     return Patch(data, valid, _part(grid, window), placement, whole)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a raster is seen through a grid: what `sample` does, for many windows of it."""
+
+    reader: Reader
+    nodes: Lattice
+    bands: tuple[int, ...]
+    kernel: Kernel
+    overviews: bool
+    dtype: DTypeLike
+    whole_px: tuple[int, int, int] | None
+    """As of a `Patch` of the whole grid."""
+
+    def pixels(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Data and valid of a window of the grid, both (bands, height, width)."""
+        if self.whole_px is None:
+            return _interpolate(self.reader, self.bands, self.nodes, window, self.kernel, self.overviews, self.dtype)
+        col, row, reduce = self.whole_px
+        corner, shape = (row + int(window.row_off), col + int(window.col_off)), (int(window.height), int(window.width))
+        return self.reader.read(corner, shape, self.bands, reduce=reduce, overviews=self.overviews, dtype=self.dtype)
+
+    def xy(self, px: FloatArray) -> FloatArray:
+        """Exact corrected working xy of pixel coordinates (column, row) of the grid, (N, 2)."""
+        if self.whole_px is None:
+            return apply_transform(self.nodes.grid.affine, px)
+        col, row, reduce = self.whole_px
+        return self.nodes.placement.to_xy((px + (col, row)) * reduce)
+
+
+def sampling(
+    reader: Reader,
+    placement: Placement,
+    grid: GeoBox,
+    bands: Sequence[int],
+    *,
+    kernel: Kernel = "quintic",
+    snap_px: float | None = None,
+    overviews: bool = False,
+    dtype: DTypeLike = np.float32,
+) -> Sampling:
+    """The parameters are those of `sample`."""
+    nodes = lattice(placement, grid)
+    whole = None if snap_px is None else nodes.whole_pixels(snap_px, overviews)
+    return Sampling(reader, nodes, tuple(bands), kernel, overviews, dtype, whole)
 
 
 def _part(grid: GeoBox, window: Window) -> GeoBox:

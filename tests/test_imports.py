@@ -13,16 +13,16 @@ import georeg
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "lazily", "options", "tie_points", "models.base", "models.polynomial", "models.homography",
-    "models.local", "models.ladder", "initial", "remote", "raster", "reader", "resampling", "placement", "warp",
+    "errors", "lazily", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
+    "models.splines", "models.local", "models.ladder", "initial", "remote", "raster", "decoded", "reduced", "reader", "resampling", "placement", "warp",
     "overlap", "sanity", "matching.fields", "matching._kernel", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.preprocess", "matching.features", "matching.coarse",
-    "matching.pose", "matching.pose_features", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy",
+    "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy",
     "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit",
     "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid",
-    "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "search", "uncertainty", "wkb", "arrow",
+    "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "uncertainty", "wkb", "arrow",
     "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align",
-    "report.checkerboard", "by_hand", "styles", "geopackage", "export", "verbs", "cli",
+    "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

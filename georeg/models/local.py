@@ -8,16 +8,16 @@ covariance is that of the posterior (Wahba 1983; Wood and Fasiolo 2017, doi:10.1
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import lapack
+from numpy.typing import ArrayLike
 
 from georeg.errors import FitError
 from georeg.models.base import FloatArray, Model, Problem, problem, solve
 from georeg.models.polynomial import Affine
+from georeg.models.splines import Woven, along, bending, inverse_quarters
 
 POINTS_PER_CELL = 1.5
 """Fewer cells are taken where they would hold fewer tie points than this."""
@@ -32,10 +32,9 @@ _ROUNDS = 30
 _SMOOTHINGS = (1e-8, 1e6)
 """Bounds of the smoothing, where data and penalty weigh alike at 1."""
 _AT_ONCE = 20_000
-_CUBIC = np.array([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]]) / 6
-"""Row k: factor of t^k of the four cubic B-splines that reach into a cell, t from 0 to 1 across it."""
-_SLOPE = _CUBIC[1:] * [[1], [2], [3]]
 _PAIRS = ((0, 0), (0, 1), (1, 1))
+_TWICE = np.array([1.0, 2.0, 1.0])
+"""How often each of xx, xy and yy stands in a symmetric matrix."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class Local(Model):
     @property
     def freedom(self) -> float:
         """Unknowns of both axes together that the tie points decided: between 6 and all of them."""
-        return float((self._posterior * _both(self.held)).sum())
+        return float(_TWICE @ (self._posterior * self.held).sum(axis=(1, 2)))
 
     @classmethod
     def fit(cls, tgt_xy: ArrayLike, ref_xy: ArrayLike, weights: ArrayLike | None = None) -> Self:
@@ -121,10 +120,11 @@ class Local(Model):
 
     def _bent(self, held: FloatArray, pull: FloatArray, smoothing: float) -> Self:
         """The field with a smoothing that is given."""
-        flat = replace(self, smoothing=smoothing, held=held)
-        field = (flat._posterior @ pull).reshape(2, *self.coefficients.shape[:2])
-        made = replace(flat, coefficients=np.moveaxis(field, 0, -1))
-        vars(made)["_posterior"] = flat._posterior  # it does not depend on the field
+        posterior, (by_x, by_y) = _posterior(held, smoothing * self._bending), np.split(pull, 2)
+        xx, xy, yy = posterior
+        field = np.stack([xx @ by_x + xy @ by_y, xy.T @ by_x + yy @ by_y], axis=1)
+        made = replace(self, smoothing=smoothing, held=held, coefficients=field.reshape(self.coefficients.shape))
+        vars(made)["_posterior"] = posterior  # it does not depend on the field
         return made
 
     def _suited(self) -> float:
@@ -132,59 +132,49 @@ class Local(Model):
         x, y = self.coefficients.reshape(-1, 2).T
         size, bending = len(x), self._bending
         energy = float(x @ bending @ x + y @ bending @ y)
-        open_ = sum(float((self._posterior[k : k + size, k : k + size] * bending).sum()) for k in (0, size))
+        open_ = float(((self._posterior[0] + self._posterior[2]) * bending).sum())
         decided = max(2 * (size - 3) - self.smoothing * open_, 1e-3)
         alike = float(np.trace(self.held[0] + self.held[2]) / np.trace(bending) / 2)
         return float(np.clip(decided / max(energy, 1e-300), _SMOOTHINGS[0] * alike, _SMOOTHINGS[1] * alike))
 
     def _held(self, given: Problem) -> tuple[FloatArray, FloatArray]:
         """``held`` of the points, and what pulls the splines of x, then of y, towards them."""
-        index, weight, _, _ = self._splines(given.uv)
-        size = self.coefficients.shape[0] * self.coefficients.shape[1]
-        both = (index[:, :, None] * size + index[:, None, :]).ravel()
-        products = weight[:, :, None] * weight[:, None, :]
-        held = [
-            np.bincount(both, (products * given.precision[:, i, j, None, None]).ravel(), size * size) for i, j in _PAIRS
-        ]
+        woven = self._woven(given.uv)
+        held = np.stack([woven.summed(given.precision[:, i, j]) for i, j in _PAIRS])
         target = (given.precision @ given.displacement[..., None])[..., 0]
-        pull = [np.bincount(index.ravel(), (weight * target[:, [axis]]).ravel(), size) for axis in (0, 1)]
-        return np.reshape(held, (3, size, size)), np.concatenate(pull)
+        pull = [
+            np.bincount(woven.index.ravel(), (woven.value * target[:, [axis]]).ravel(), woven.size) for axis in (0, 1)
+        ]
+        return held, np.concatenate(pull)
 
-    def _splines(self, uv: FloatArray) -> tuple[NDArray[np.intp], FloatArray, FloatArray, FloatArray]:
-        """Of N places the (N, 16) splines that reach them, their values, and their slopes by scaled x and y."""
+    def _woven(self, uv: FloatArray) -> Woven:
+        """The splines that reach N places."""
         n, m, _ = self.coefficients.shape
-        at = (uv - self.low) / self.cell
-        (i, of_x, slope_x), (j, of_y, slope_y) = _along(at[:, 0], n - 3), _along(at[:, 1], m - 3)
-        index = (i[:, None] + np.arange(4))[:, :, None] * m + (j[:, None] + np.arange(4))[:, None, :]
-        values = (a[:, :, None] * b[:, None, :] for a, b in ((of_x, of_y), (slope_x, of_y), (of_x, slope_y)))
-        value, by_x, by_y = (v.reshape(len(uv), 16) for v in values)
-        return index.reshape(len(uv), 16), value, by_x / self.cell, by_y / self.cell
+        return Woven.at(self._in_cells(uv), n - 3, m - 3)
+
+    def _in_cells(self, uv: FloatArray) -> FloatArray:
+        return np.asarray((uv - self.low) / self.cell)
 
     def _displacement(self, uv: FloatArray) -> FloatArray:
-        index, value, _, _ = self._splines(uv)
-        return np.asarray(np.einsum("nk,nkd->nd", value, self.coefficients.reshape(-1, 2)[index]))
+        woven = self._woven(uv)
+        return np.asarray(np.einsum("nk,nkd->nd", woven.value, self.coefficients.reshape(-1, 2)[woven.index]))
 
     def _slopes(self, uv: FloatArray) -> FloatArray:
-        index, _, by_x, by_y = self._splines(uv)
-        reached = self.coefficients.reshape(-1, 2)[index]
-        return np.stack([np.einsum("nk,nkd->nd", by, reached) for by in (by_x, by_y)], axis=2)
+        n, m, _ = self.coefficients.shape
+        at, reached = self._in_cells(uv), self.coefficients.reshape(-1, 2)[self._woven(uv).index]
+        (_, of_x, slope_x), (_, of_y, slope_y) = along(at[:, 0], n - 3), along(at[:, 1], m - 3)
+        values = (a[:, :, None] * b[:, None, :] / self.cell for a, b in ((slope_x, of_y), (of_x, slope_y)))
+        return np.stack([np.einsum("nk,nkd->nd", v.reshape(-1, 16), reached) for v in values], axis=2)
 
     @property
     def _bending(self) -> FloatArray:
         n, m, _ = self.coefficients.shape
-        return _bending(n - 3, m - 3)
+        return bending(n - 3, m - 3)
 
     @cached_property
     def _posterior(self) -> FloatArray:
-        """(2 n m, 2 n m) covariance of the splines of x, then of y."""
-        size, hold = len(self._bending), _both(self.held)
-        for k in (0, size):
-            hold[k : k + size, k : k + size] += self.smoothing * self._bending
-        root, failed = lapack.dpotrf(hold, lower=1)
-        if failed:
-            raise FitError("the tie points leave a local model open; choose a simpler --model")
-        half = np.tril(lapack.dpotri(root, lower=1)[0])
-        return np.asarray(half + np.tril(half, -1).T)
+        """(3, n m, n m) covariance of the splines of x, of those with the splines of y, and of these."""
+        return _posterior(self.held, self.smoothing * self._bending)
 
     def covariance_at(self, tgt_xy: ArrayLike) -> FloatArray:
         """Covariance (N, 2, 2) of the corrected position, smoothing included; see `Model.covariance_at`."""
@@ -193,21 +183,14 @@ class Local(Model):
         return np.concatenate([np.zeros((0, 2, 2)), *parts])
 
     def _covariance(self, uv: FloatArray) -> FloatArray:
-        index, value, _, _ = self._splines(uv)
-        size = self.coefficients.shape[0] * self.coefficients.shape[1]
-        at = (index[:, :, None], index[:, None, :])
-        xx, xy, yy = (
-            np.einsum(
-                "nk,nkl,nl->n", value, self._posterior[i * size : (i + 1) * size, j * size : (j + 1) * size][at], value
-            )
-            for i, j in _PAIRS
-        )
+        woven = self._woven(uv)
+        xx, xy, yy = (woven.spread(part) for part in self._posterior)
         added = self.left_out + BEYOND / self.smoothing * self._beyond(uv) ** 3
         return np.stack([xx, xy, xy, yy], axis=1).reshape(-1, 2, 2) + added[:, None, None] * np.eye(2)
 
     def _beyond(self, uv: FloatArray) -> FloatArray:
         """(N,) distance from the nearest cell, in cells."""
-        at = (uv - self.low) / self.cell
+        at = self._in_cells(uv)
         return np.asarray(np.hypot(*(at - np.clip(at, 0, np.array(self.coefficients.shape[:2]) - 3)).T))
 
     def less_certain(self, variance: float) -> Self:
@@ -244,36 +227,15 @@ class Local(Model):
         return cls(origin_xy, scale, (float(x), float(y)), cell, coefficients, smoothing, held, left_out)
 
 
-def _along(at: FloatArray, n_cells: int) -> tuple[NDArray[np.intp], FloatArray, FloatArray]:
-    """First of the four splines at places in cells, and their values and slopes (N, 4); beyond the cells they are lines."""
-    inside = np.clip(np.nan_to_num(at), 0, n_cells)
-    first = np.minimum(inside.astype(np.intp), n_cells - 1)
-    power = (inside - first)[:, None] ** np.arange(4)
-    slope = power[:, :3] @ _SLOPE
-    return first, power @ _CUBIC + (at - inside)[:, None] * slope, slope
+def _posterior(held: FloatArray, penalty: FloatArray) -> FloatArray:
+    """(3, k, k) parts of the inverse of what holds the splines of x and y.
 
-
-def _both(held: FloatArray) -> FloatArray:
-    """(2 k, 2 k) of the splines of x, then of y, from (3, k, k)."""
-    xx, xy, yy = held
-    return np.block([[xx, xy], [xy, yy]])
-
-
-@lru_cache(maxsize=32)
-def _bending(n_cells: int, m_cells: int) -> FloatArray:
-    """Thin-plate energy ∫ f_xx² + 2 f_xy² + f_yy² of splines on n by m cells of side 1."""
-    x, y = ([_gram(cells, order) for order in range(3)] for cells in (n_cells, m_cells))
-    return np.asarray(np.kron(x[2], y[0]) + 2 * np.kron(x[1], y[1]) + np.kron(x[0], y[2]))
-
-
-def _gram(n_cells: int, order: int) -> FloatArray:
-    """∫ of the products of the splines' derivatives of an order, along n cells."""
-    factor = _CUBIC
-    for _ in range(order):
-        factor = factor[1:] * np.arange(1, len(factor))[:, None]
-    powers = np.arange(len(factor))
-    of_one = factor.T @ (1 / (powers[:, None] + powers + 1)) @ factor
-    gram = np.zeros((n_cells + 3, n_cells + 3))
-    for k in range(n_cells):
-        gram[k : k + 4, k : k + 4] += of_one
-    return gram
+    Raises
+    ------
+    FitError
+        Something is not held.
+    """
+    try:
+        return np.stack(inverse_quarters(held[0] + penalty, held[1], held[2] + penalty))
+    except np.linalg.LinAlgError as exc:
+        raise FitError("the tie points leave a local model open; choose a simpler --model") from exc

@@ -54,14 +54,19 @@ class PolynomialDisplacement(Model):
 
     @classmethod
     def _design(cls, uv: FloatArray) -> FloatArray:
-        return np.stack([uv[:, 0] ** i * uv[:, 1] ** j for i, j in cls.exponents()], axis=1)
+        u, v = (_powers(uv[:, axis], cls.degree) for axis in (0, 1))
+        return np.stack([u[i] * v[j] for i, j in cls.exponents()], axis=1)
 
     @classmethod
     def _rows(cls, uv: FloatArray) -> FloatArray:
         """(N, 2, p): the displacements at ``uv`` per unknown."""
-        design = cls._design(uv)
-        of_each = (design[:, None, :, None] * np.eye(2)[:, None]).reshape(len(uv), 2, 2 * len(cls.exponents()))
-        return np.asarray(of_each @ cls._unknowns())
+        design, unknowns = cls._design(uv), cls._unknowns()
+        rows = np.zeros((len(uv), 2, design.shape[1], 2))
+        rows[:, 0, :, 0] = rows[:, 1, :, 1] = design
+        of_each = rows.reshape(2 * len(uv), len(unknowns))
+        if unknowns.shape[1] < len(unknowns):  # else all are free
+            of_each = of_each @ unknowns
+        return of_each.reshape(len(uv), 2, -1)
 
     def _displacement(self, uv: FloatArray) -> FloatArray:
         return np.asarray(self._design(uv) @ self.coefficients)
@@ -118,6 +123,14 @@ class PolynomialDisplacement(Model):
         if values.get("exponents", terms := [list(pair) for pair in cls.exponents()]) != terms:
             raise ValueError(f"exponents are not {terms}")
         return made
+
+
+def _powers(values: FloatArray, degree: int) -> list[FloatArray]:
+    """From the 0th to the one of ``degree``, by multiplication: NumPy takes long for the third."""
+    powers = [np.ones_like(values)]
+    for _ in range(degree):
+        powers.append(powers[-1] * values)
+    return powers
 
 
 class Translation(PolynomialDisplacement):
