@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 LOCK = requirements/lock.txt
-BUILT = pyproject.toml hatch_build.py georeg/matching/_refine.c georeg/_resample.c $(LOCK)
+BUILT = pyproject.toml hatch_build.py $(wildcard georeg/*.c georeg/matching/*.[ch]) $(LOCK)
 
 .PHONY: demo benchmarks test lowest lint lock clean
 
@@ -12,6 +12,7 @@ demo: $(VENV)/.demo  ## install, align sample_tiles/ and show what it did
 benchmarks: $(VENV)/.test  ## how accurate, how fast and how robust; takes half an hour, all of robustness.py hours
 	$(BIN)/python benchmarks/accuracy.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/whole.py --quick
 	$(BIN)/python benchmarks/robustness.py --quick
 	$(BIN)/python benchmarks/models.py --quick
 
@@ -19,7 +20,7 @@ test: $(VENV)/.test  ## install and run the whole suite
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(PYTEST_ARGS)
 
 lowest:  ## the suite with the oldest versions that pyproject.toml admits
 	$(PYTHON) -m venv .venv-lowest

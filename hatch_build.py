@@ -18,6 +18,8 @@ from distutils.sysconfig import customize_compiler
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARIES = {
+    "georeg/matching/_fields.c": "georeg/matching/_fields.so",
+    "georeg/matching/_peak.c": "georeg/matching/_peak.so",
     "georeg/matching/_refine.c": "georeg/matching/_refine.so",
     "georeg/_resample.c": "georeg/_resample.so",
 }

@@ -21,7 +21,7 @@ import rasterio
 import scene
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from scipy import fft, ndimage
+from scipy import fft
 
 from georeg.resampling import Positions, interpolate, taps
 
@@ -212,7 +212,9 @@ def encode(path: Path, store: str) -> dict[str, float]:
     """The pixels of a file written again, in tiles of 512 and in the order of the file, on one thread."""
     clock = Clock()
     with rasterio.open(path) as source, tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        profile = {key: source.profile[key] for key in ("width", "height", "count", "dtype", "crs", "transform", "nodata")}
+        profile = {
+            key: source.profile[key] for key in ("width", "height", "count", "dtype", "crs", "transform", "nodata")
+        }
         profile |= {"driver": "GTiff", "tiled": True, "blockxsize": 512, "blockysize": 512, "predictor": 2}
         with clock.running():
             dataset = rasterio.open(Path(folder) / "floor.tif", "w", **profile, **STORES[store], num_threads=1)
@@ -229,7 +231,9 @@ def encode(path: Path, store: str) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("decode", "correlate", "warp", "encode"))
-    parser.add_argument("files", nargs="+", type=Path, help="reference and target; of warp the target, of encode the result")
+    parser.add_argument(
+        "files", nargs="+", type=Path, help="reference and target; of warp the target, of encode the result"
+    )
     parser.add_argument("--windows", type=int, default=2000)
     parser.add_argument("--store", choices=STORES, default="DEFLATE-6")
     arguments = parser.parse_args()

@@ -74,12 +74,14 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def show(self, console: Console) -> None:
-        table = RichTable(title=self.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        console.print(self.title, style="bold")
+        table = RichTable(box=None, pad_edge=False, header_style="")
         for k, head in enumerate(self.heads):
             table.add_column(head, justify="left" if k == 0 else "right")
         for row in self.rows:
             table.add_row(*map(told, row))
-        console.print(table)
+        if self.rows:
+            console.print(table)
         for note in self.notes:
             console.print(note)
         console.print()
@@ -154,6 +156,10 @@ class Bench:
             told_of.write_text(made.says)
         values = json.loads(told_of.read_text())
         return Scene(**{**values, "targets": tuple(values["targets"]), "displacement": tuple(values["displacement"])})
+
+    def main_scene(self) -> Scene:
+        """As large as a Sentinel-2 tile, of two dates; a quick one is small and exact."""
+        return self.scene(self.side_px or self.size(10980, 800), exact=self.quick)
 
     @contextmanager
     def steps(self, title: str, total: int) -> Iterator[Callable[[], None]]:

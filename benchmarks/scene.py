@@ -2,8 +2,8 @@
 
 The overlap of two real dates, the second moved onto the first by a phase ramp of the measured displacement, is cut into
 squares at random places, each turned over at random, in every way as often; the scenes are mosaics of these, alike in both
-dates. So nothing repeats at one distance, and what is left of the displacement within a square cancels over four. Then the whole second
-scene is moved by `CONTENT_PX`, by a phase ramp, and its geotransform is wrong by the rest of `SHIFT_PX`.
+dates. So nothing repeats at one distance, and what is left of the displacement within a square cancels over four. Then the
+whole second scene is moved by `CONTENT_PX`, by a phase ramp, and its geotransform is wrong by the rest of `SHIFT_PX`.
 
 Where ``exact``, both scenes are of the first date, each with noise of its own: then the truth holds everywhere. Without
 the real imagery the ground is made, and exact too. `python benchmarks/scene.py FOLDER` makes a pair and prints what it is.

@@ -20,12 +20,17 @@ from typing import Any
 READ, COARSE, PREPARE, WARP, WRITE = "read, decode", "coarse", "match: prepare", "warp", "encode, write"
 STAGES: dict[str, tuple[str, ...]] = {
     READ: ("georeg.reader:Reader.read",),
-    COARSE: ("georeg.prior:find_prior", "georeg.search:improve"),
+    COARSE: ("georeg.prior:find_prior",),
     PREPARE: ("georeg.blocks:match_block",),
-    "match: start": ("georeg.matching.windows:locate",),
+    "match: start": (
+        "georeg.matching.windows:match_windows",
+        "georeg.matching.windows:locate",
+        "georeg.matching.phase:correlate_windows",
+        "georeg.matching.phase:control_significance",
+    ),
     "match: refine": ("georeg.matching.refine:refine", "georeg.matching.channels:refine_structure"),
     "fit, prove": ("georeg.fit:fit", "georeg.align:assess"),
-    WARP: ("georeg.warp:sample",),
+    WARP: ("georeg.warp:sample", "georeg.warp:Sampling.pixels"),
     WRITE: ("georeg.apply:apply",),
 }
 PHASES = {COARSE: STAGES[COARSE], WRITE: STAGES[WRITE]}

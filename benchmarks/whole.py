@@ -43,7 +43,7 @@ def main() -> None:
     if not hasattr(os, "wait4"):
         raise SystemExit("whole.py needs a POSIX system, which tells what a process took")
     console = Console(width=150, highlight=False, soft_wrap=False)
-    console.print(f"{needed([sys.executable, '-c', VERSIONS]).says.strip()}; {n_processors()} processors", "")
+    console.print(f"{needed([sys.executable, '-c', VERSIONS]).says.strip()}; {n_processors()} processors\n")
     folder = nullcontext(arguments.folder) if arguments.folder else tempfile.TemporaryDirectory(prefix="georeg-")
     with folder as place, bar() as progress:
         bench = replace(bench_of(arguments), folder=Path(place).absolute(), progress=progress)

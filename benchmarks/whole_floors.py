@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,7 @@ STORES: dict[str, tuple[str, ...]] = {
     "DEFLATE-1": ("--co", "ZLEVEL=1"),
     "ZSTD-1": ("--co", "COMPRESS=ZSTD", "--co", "ZSTD_LEVEL=1"),
 }
-GOALS = {
-    ("fast", "DEFLATE-6"): 1.3,
-    ("fast", "DEFLATE-1"): 1.45,
-    ("default", "DEFLATE-6"): 2.0,
-    ("default", "DEFLATE-1"): 2.0,
-}
+GOALS = {"fast, DEFLATE-6": 1.3, "fast, DEFLATE-1": 1.45, "default, DEFLATE-6": 2.0, "default, DEFLATE-1": 2.0}
 """CPU of a job at most, in multiples of the sum of its floors."""
 WALL_GOAL, PEAK_GOAL_MB = 0.75, 350
 NEEDED = ("decode", "correlate", "warp")
@@ -30,33 +25,27 @@ NEEDED = ("decode", "correlate", "warp")
 
 def floors(bench: Bench) -> list[Table]:
     """The whole job by preset and encoding, in turns with its floors."""
-    scene, n = bench.scene(bench.side_px or bench.size(10980, 1098)), bench.size(2000, 200)
+    scene, n = bench.main_scene(), bench.size(2000, 100)
     kinds, notes = presets()
-    chosen = {(kind, store): scene.beside(f"{kind}-{store}.tif") for kind in kinds for store in STORES}
-    jobs: dict[str, Callable[[], Run]] = {}
-    for (kind, store), out in chosen.items():
-        command = align(scene, out, "--max-points", n, *STORES[store], *kinds[kind])
-        jobs[f"{kind}, {store}"] = partial(run, command)
+    jobs = {
+        f"{kind}, {store}": align(scene, scene.beside(f"{kind}-{store}.tif"), "--max-points", n, *stored, *options)
+        for kind, options in kinds.items()
+        for store, stored in STORES.items()
+    }
     # what the floor of encoding has to encode; it is not counted, and leaves both files in the system's memory
-    result = chosen["default", "DEFLATE-1"]
+    result = scene.beside("result.tif")
     needed(align(scene, result, "--max-points", n))
-    kept = scene.beside("result.tif")
-    result.replace(kept)
-    for what, command in floor_commands(scene, kept, n).items():
-        jobs[what] = partial(needed, command)
-    runs = bench.in_turns("floors", jobs)
-    least = {what: [min(done.json().values()) for done in runs[what]] for what in jobs if what not in names(chosen)}
-    rows = [row(scene, kind, store, runs[f"{kind}, {store}"], least) for kind, store in chosen]
+    floor = floor_commands(scene, result, n)
+    turns = {name: partial(run, job) for name, job in jobs.items()}
+    runs = bench.in_turns("floors", turns | {what: partial(needed, command) for what, command in floor.items()})
+    least = {what: [min(done.json().values()) for done in runs[what]] for what in floor}
+    rows = [row(scene, name, runs[name], least) for name in jobs]
     heads = (
         "job", "CPU s", "floors CPU s", "CPU / floors", "goal", "wall s", "wall / CPU", "peak MB", "error px",
     )  # fmt: skip
     goals = f"goals: wall / CPU at most {WALL_GOAL} on 2 processors, peak at most {PEAK_GOAL_MB} MB"
     title = f"georeg align --resample, {scene.side_px}² uint16 of {scene.ground}, {n} points, median of {bench.rounds} rounds"
-    return [Table(title, heads, rows, (*notes, goals)), floor_table(scene, n, runs, least)]
-
-
-def names(chosen: Mapping[tuple[str, str], Any]) -> set[str]:
-    return {f"{kind}, {store}" for kind, store in chosen}
+    return [Table(title, heads, rows, (*notes, goals)), floor_table(n, runs, least)]
 
 
 def floor_commands(scene: Scene, result: object, n: int) -> dict[str, list[object]]:
@@ -67,20 +56,19 @@ def floor_commands(scene: Scene, result: object, n: int) -> dict[str, list[objec
     return commands | {f"encode {store}": [*floor, "encode", result, "--store", store] for store in STORES}
 
 
-def row(scene: Scene, kind: str, store: str, runs: list[Run], least: Mapping[str, list[float]]) -> list[Any]:
+def row(scene: Scene, name: str, runs: list[Run], least: Mapping[str, list[float]]) -> list[Any]:
     if failure(runs):
-        return [f"{kind}, {store}: {failure(runs)}", *[None] * 8]
+        return [f"{name}: {failure(runs)}", *[None] * 8]
+    store = name.partition(", ")[2]
     sums = [sum(parts) for parts in zip(*(least[what] for what in (*NEEDED, f"encode {store}")), strict=True)]
     cpu, wall, peak_mb = usual(runs)
     ratio = Spread.of([done.cpu_s / all_s for done, all_s in zip(runs, sums, strict=True)])
     shared = Spread.of([done.wall_s / done.cpu_s for done in runs])
-    goal = GOALS.get((kind, store))
-    return [
-        f"{kind}, {store}", cpu, Spread.of(sums), ratio, goal, wall, shared, peak_mb, found_error_px(scene, runs)
-    ]  # fmt: skip
+    error_px = found_error_px(scene, runs)
+    return [name, cpu, Spread.of(sums), ratio, GOALS.get(name), wall, shared, peak_mb, error_px]
 
 
-def floor_table(scene: Scene, n: int, runs: Mapping[str, list[Run]], least: Mapping[str, list[float]]) -> Table:
+def floor_table(n: int, runs: Mapping[str, list[Run]], least: Mapping[str, list[float]]) -> Table:
     """Each floor, and every means that was tried for it."""
     told = {
         "decode": "both files, every block once",
@@ -97,7 +85,7 @@ def floor_table(scene: Scene, n: int, runs: Mapping[str, list[Run]], least: Mapp
 
 def stages(bench: Bench) -> list[Table]:
     """One job in its parts, beside their floors."""
-    scene, n = bench.scene(bench.side_px or bench.size(10980, 1098)), bench.size(2000, 200)
+    scene, n = bench.main_scene(), bench.size(2000, 100)
     kinds, notes = presets()
     tables = []
     with bench.steps("stages", 4 + len(kinds)) as step:
@@ -121,10 +109,12 @@ def stages(bench: Bench) -> list[Table]:
         total = sum(stages_s.values())
         rows = [[name, cpu_s, f"{100 * cpu_s / total:.0f} %", beside.get(name)] for name, cpu_s in stages_s.items()]
         rows.append(["all", total, "100 %", sum(beside.values())])
-        notes = (*notes, "the floor beside start, a phase correlation of each window, is of start and refine together")
-        absent = (f"not found in this version, and so counted elsewhere: {', '.join(missing)}",) if missing else ()
-        title = f"georeg align --resample, {kind}, {scene.side_px}², {n} points: CPU s of its stages, all threads, one run"
-        tables.append(Table(title, ("stage", "CPU s", "share", "floor CPU s"), rows, (*notes, *absent)))
+        told = ["the floor beside start, a phase correlation of each window, is of start and refine together"]
+        told += [f"not found in this version, and so counted elsewhere: {', '.join(missing)}"] if missing else []
+        title = (
+            f"georeg align --resample, {kind}, {scene.side_px}², {n} points: CPU s of its stages, all threads, one run"
+        )
+        tables.append(Table(title, ("stage", "CPU s", "share", "floor CPU s"), rows, (*notes, *told)))
     return tables
 
 

@@ -26,7 +26,7 @@ HEADS = (
 
 def peers(bench: Bench) -> list[Table]:
     """About 400 points of the same two scenes, without writing: of two dates, and of one, whose truth is exact."""
-    side_px, n = bench.side_px or bench.size(10980, 1600), bench.size(400, 25)
+    side_px, n = bench.side_px or bench.size(10980, 1600), bench.size(400, 100)
     kinds, notes = presets()
     tables = []
     for exact in (False, True):
@@ -48,8 +48,13 @@ def peers(bench: Bench) -> list[Table]:
 def told(exact: bool) -> tuple[str, ...]:
     """What the numbers of a table are good for."""
     of_runs = "CPU of all processes of a run, starting and reading included; peak of the largest process of it"
-    truth = "the truth is exact" if exact else "the ground itself differs by about 0.1 px between the dates, a bound on RMS"
-    return of_runs, f"RMS: against the truth, radial, of the tie points kept, and of the model at corners and middle; {truth}"
+    truth = (
+        "the truth is exact" if exact else "the ground itself differs by about 0.1 px between the dates, a bound on RMS"
+    )
+    return (
+        of_runs,
+        f"RMS: against the truth, radial, of the tie points kept, and of the model at corners and middle; {truth}",
+    )
 
 
 def script(bench: Bench, name: str, scene: Scene, n: int) -> Command | None:
@@ -57,7 +62,10 @@ def script(bench: Bench, name: str, scene: Scene, n: int) -> Command | None:
     python = bench.interpreters.get(name)
     if python is None and name in ELSEWHERE:
         return None
-    if python is None and run([sys.executable, "-c", f"import {'skimage' if name == 'scikit-image' else 'cv2'}"]).complaint:
+    if (
+        python is None
+        and run([sys.executable, "-c", f"import {'skimage' if name == 'scikit-image' else 'cv2'}"]).complaint
+    ):
         return None
     return [python or sys.executable, HERE / "peers_whole" / SCRIPTS[name], *scene.pair, n]
 

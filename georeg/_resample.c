@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifdef _WIN32
 #define EXPORT __declspec(dllexport)
@@ -18,6 +19,17 @@
 #endif
 
 #define MAX_TAPS 6
+#define LANES 8
+#define STRIP 160
+
+#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
+#define WIDE __attribute__((target("avx2"))) /* not FMA, which would round differently */
+static int is_wide(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2");
+}
+#endif
 
 /* Bilinear between nodes (2, n_rows, n_cols); NaN beyond them. low and high: of what is not NaN, x then y. */
 EXPORT int georeg_positions_v1(const double *nodes, int64_t n_rows, int64_t n_cols, double first_row, double first_col,
@@ -46,11 +58,21 @@ EXPORT int georeg_positions_v1(const double *nodes, int64_t n_rows, int64_t n_co
             for (int64_t k = 0; k < n_cols; k++)
                 line[k] = above[k] * (1 - down) + below[k] * down;
             double *to = out + (axis * height + row) * width;
-            for (int64_t col = 0; col < width; col++) {
-                double value = line[node[col]] * (1 - across[col]) + line[node[col] + 1] * across[col];
-                to[col] = value;
-                if (value < low[axis]) low[axis] = value;
-                if (value > high[axis]) high[axis] = value;
+            for (int64_t col = 0, next; col < width; col = next) {
+                const double before_it = line[node[col]], after_it = line[node[col] + 1];
+                for (next = col + 1; next < width && node[next] == node[col]; next++)
+                    ;
+                for (int64_t k = col; k < next; k++)
+                    to[k] = before_it * (1 - across[k]) + after_it * across[k];
+                int64_t ends[2] = {col, next - 1}; /* between these it only rises or falls */
+                while (ends[0] < ends[1] && isnan(to[ends[0]]))
+                    ends[0]++;
+                while (ends[0] < ends[1] && isnan(to[ends[1]]))
+                    ends[1]--;
+                for (int k = 0; k < 2; k++) {
+                    if (to[ends[k]] < low[axis]) low[axis] = to[ends[k]];
+                    if (to[ends[k]] > high[axis]) high[axis] = to[ends[k]];
+                }
             }
         }
     }
@@ -67,12 +89,12 @@ static INLINE double centred(double src_px, double reduce)
 }
 
 #define REAL float
-#define NAME(name) name##_f32_v1
+#define NAME(name) name##_f32_v2
 #include "_resample.c"
 #undef REAL
 #undef NAME
 #define REAL double
-#define NAME(name) name##_f64_v1
+#define NAME(name) name##_f64_v2
 #include "_resample.c"
 
 #else
@@ -88,11 +110,76 @@ static INLINE void NAME(weights)(const REAL *table, int64_t taps, int64_t cells,
 
 static INLINE int64_t NAME(inside)(int64_t first, int64_t last) { return first < 0 ? 0 : first > last ? last : first; }
 
-static INLINE void NAME(run)(const REAL *samples, const REAL *coefficients, const uint8_t *valid, int64_t bands,
-                             int64_t height, int64_t width, const double *src_px, int64_t n, double reduce, int64_t left,
-                             int64_t top, const REAL *table, const int64_t taps, int64_t cells, REAL *out, uint8_t *known)
+/* Pixels of one row of the output whose places in the source are alike but for a whole number of columns, `n` of them from
+   (x, y): each the same operations as in `run`, on many at once. All that is needed of the source is inside it. */
+static INLINE void NAME(shifted)(const REAL *coefficients, int64_t width, int64_t n, int64_t first, const REAL *across,
+                                 const REAL *down, const int64_t taps, REAL *restrict out)
 {
-    const int64_t plane = height * width;
+    const REAL *corner = coefficients + first;
+    const int64_t to_middle = (taps / 2) * (width + 1);
+    int64_t k = 0;
+    for (; k + LANES <= n; k += LANES) {
+        REAL middle[LANES], column[LANES], sum[LANES];
+        for (int l = 0; l < LANES; l++)
+            middle[l] = corner[to_middle + k + l], sum[l] = 0;
+        for (int64_t i = 0; i < taps; i++) {
+            for (int l = 0; l < LANES; l++)
+                column[l] = down[0] * (corner[k + l + i] - middle[l]);
+            for (int64_t j = 1; j < taps; j++)
+                for (int l = 0; l < LANES; l++)
+                    column[l] += down[j] * (corner[j * width + k + l + i] - middle[l]);
+            for (int l = 0; l < LANES; l++)
+                sum[l] += across[i] * column[l];
+        }
+        for (int l = 0; l < LANES; l++)
+            out[k + l] = middle[l] + sum[l];
+    }
+    for (; k < n; k++) {
+        const REAL middle = corner[to_middle + k];
+        REAL sum = 0;
+        for (int64_t i = 0; i < taps; i++) {
+            REAL column = down[0] * (corner[k + i] - middle);
+            for (int64_t j = 1; j < taps; j++)
+                column += down[j] * (corner[j * width + k + i] - middle);
+            sum += across[i] * column;
+        }
+        out[k] = middle + sum;
+    }
+}
+
+/* How many pixels from the first on lie one column further each than the one before, in one row, with their taps inside. */
+static INLINE int64_t NAME(alike)(const double *x_px, const double *y_px, int64_t n, double reduce, int64_t height,
+                                  int64_t width, double left, double top, int64_t taps)
+{
+    const double x = centred(x_px[0], reduce) - left, y = centred(y_px[0], reduce) - top;
+    const int64_t half = taps / 2;
+    if (!(x >= (double)(half - 1) && y >= (double)(half - 1) && x < (double)(width - half) && y < (double)(height - half)))
+        return 0;
+    const int64_t room = width - half - (int64_t)x;
+    if (n > room)
+        n = room;
+    int64_t k = 1;
+#define IS_ALIKE(m) ((centred(x_px[m], reduce) - left == x + (double)(m)) & (centred(y_px[m], reduce) - top == y))
+    while (k + LANES <= n && IS_ALIKE(k)) {
+        int same = 1;
+        for (int64_t m = k; m < k + LANES; m++)
+            same &= IS_ALIKE(m);
+        if (!same)
+            break;
+        k += LANES;
+    }
+    while (k < n && IS_ALIKE(k))
+        k++;
+#undef IS_ALIKE
+    return k;
+}
+
+static INLINE void NAME(run)(const REAL *samples, const REAL *coefficients, const uint8_t *valid, int64_t bands,
+                             int64_t height, int64_t width, const double *src_px, int64_t rows, int64_t columns,
+                             double reduce, int64_t left, int64_t top, const REAL *table, const int64_t taps,
+                             int64_t cells, REAL *out, uint8_t *known)
+{
+    const int64_t plane = height * width, n = rows * columns;
     for (int64_t k = 0; k < n; k++) {
         double x = centred(src_px[k], reduce) - (double)left, y = centred(src_px[n + k], reduce) - (double)top;
         if (!(x >= -0.5 && y >= -0.5 && x < (double)width - 0.5 && y < (double)height - 0.5)) {
@@ -102,11 +189,16 @@ static INLINE void NAME(run)(const REAL *samples, const REAL *coefficients, cons
         }
         const int64_t floor_x = (int64_t)(x + 1) - 1, floor_y = (int64_t)(y + 1) - 1; /* neither is below -1 */
         const int64_t nearest = (int64_t)(y + 0.5) * width + (int64_t)(x + 0.5);
+        const int64_t alike = NAME(alike)(src_px + k, src_px + n + k, columns - k % columns, reduce, height, width,
+                                          (double)left, (double)top, taps);
         if (x == (double)floor_x && y == (double)floor_y) {
-            for (int64_t band = 0; band < bands; band++) {
-                out[band * n + k] = samples[band * plane + nearest];
-                known[band * n + k] = valid[band * plane + nearest];
-            }
+            const int64_t same = alike ? alike : 1;
+            for (int64_t band = 0; band < bands; band++)
+                for (int64_t m = 0; m < same; m++) {
+                    out[band * n + k + m] = samples[band * plane + nearest + m];
+                    known[band * n + k + m] = valid[band * plane + nearest + m];
+                }
+            k += same - 1;
             continue;
         }
         const int64_t col = NAME(inside)(floor_x - taps / 2 + 1, width - taps);
@@ -114,6 +206,16 @@ static INLINE void NAME(run)(const REAL *samples, const REAL *coefficients, cons
         REAL across[MAX_TAPS], down[MAX_TAPS];
         NAME(weights)(table, taps, cells, x - (double)floor_x, across);
         NAME(weights)(table, taps, cells, y - (double)floor_y, down);
+        if (alike > 1) {
+            for (int64_t band = 0; band < bands; band++) {
+                NAME(shifted)(coefficients + band * plane, width, alike, row * width + col, across, down, taps,
+                              out + band * n + k);
+                for (int64_t m = 0; m < alike; m++)
+                    known[band * n + k + m] = valid[band * plane + nearest + m];
+            }
+            k += alike - 1;
+            continue;
+        }
         for (int64_t band = 0; band < bands; band++) {
             const REAL *corner = coefficients + band * plane + row * width + col;
             const REAL middle = corner[(taps / 2) * (width + 1)]; /* what is constant stays so to the last bit */
@@ -131,16 +233,16 @@ static INLINE void NAME(run)(const REAL *samples, const REAL *coefficients, cons
     }
 }
 
-EXPORT int NAME(georeg_resample)(const REAL *samples, const REAL *coefficients, const uint8_t *valid, int64_t bands,
-                                 int64_t height, int64_t width, const double *src_px, int64_t n, double reduce,
-                                 int64_t left, int64_t top, const REAL *table, int64_t taps, int64_t cells, REAL *out,
-                                 uint8_t *known)
+static INLINE int NAME(resample)(const REAL *samples, const REAL *coefficients, const uint8_t *valid, int64_t bands,
+                                 int64_t height, int64_t width, const double *src_px, int64_t rows, int64_t columns,
+                                 double reduce, int64_t left, int64_t top, const REAL *table, int64_t taps,
+                                 int64_t cells, REAL *out, uint8_t *known)
 {
     switch (taps) { /* known to the compiler, each is unrolled */
 #define CASE(number) \
     case number: \
-        NAME(run)(samples, coefficients, valid, bands, height, width, src_px, n, reduce, left, top, table, number, cells, \
-                  out, known); \
+        NAME(run)(samples, coefficients, valid, bands, height, width, src_px, rows, columns, reduce, left, top, table, \
+                  number, cells, out, known); \
         return 0;
         CASE(2)
         CASE(4)
@@ -150,42 +252,97 @@ EXPORT int NAME(georeg_resample)(const REAL *samples, const REAL *coefficients, 
     return -1;
 }
 
-/* Symmetric taps (the middle first), whose sum is 1, along rows, then along columns; beyond the image its last pixel goes on.
-   Differences are added up, so that what is constant stays so. */
-EXPORT int NAME(georeg_filter)(const REAL *image, int64_t height, int64_t width, const REAL *taps, int64_t radius, REAL *out)
+/* Symmetric taps of 2 radius + 1 lines, `lines` pointing to the middle one, at each of n places. Differences are added up, so
+   that what is constant stays so. */
+static INLINE void NAME(weigh)(const REAL **lines, const REAL *taps, int64_t radius, int64_t n, REAL *restrict out)
+{
+    int64_t col = 0;
+    for (; col + LANES <= n; col += LANES) {
+        REAL twice[LANES], sum[LANES];
+        for (int l = 0; l < LANES; l++)
+            sum[l] = lines[0][col + l], twice[l] = 2 * sum[l];
+        for (int64_t k = 1; k <= radius; k++) {
+            const REAL *before = lines[-k] + col, *after = lines[k] + col, tap = taps[k];
+            for (int l = 0; l < LANES; l++)
+                sum[l] += tap * ((before[l] + after[l]) - twice[l]);
+        }
+        for (int l = 0; l < LANES; l++)
+            out[col + l] = sum[l];
+    }
+    for (; col < n; col++) {
+        REAL sum = lines[0][col];
+        const REAL twice = 2 * sum;
+        for (int64_t k = 1; k <= radius; k++)
+            sum += taps[k] * ((lines[-k][col] + lines[k][col]) - twice);
+        out[col] = sum;
+    }
+}
+
+/* Symmetric taps (the middle first), whose sum is 1, along rows, then along columns; beyond the image its last pixel goes on. */
+static INLINE int NAME(filter)(const REAL *image, int64_t height, int64_t width, const REAL *taps, int64_t radius, REAL *out)
 {
     REAL *padded = malloc((size_t)(width + 2 * radius) * sizeof *padded);
     REAL *rows = malloc((size_t)(height * width) * sizeof *rows);
-    if (!padded || !rows) {
-        free(padded), free(rows);
+    const REAL **lines = malloc((size_t)(2 * radius + 1) * sizeof *lines);
+    if (!padded || !rows || !lines) {
+        free(padded), free(rows), free(lines);
         return -1;
     }
     for (int64_t row = 0; row < height; row++) {
-        const REAL *restrict from = image + row * width;
-        REAL *restrict to = rows + row * width;
-        for (int64_t col = 0; col < width + 2 * radius; col++)
-            padded[col] = from[NAME(inside)(col - radius, width - 1)];
-        const REAL *restrict middle = padded + radius;
-        for (int64_t col = 0; col < width; col++)
-            to[col] = middle[col];
-        for (int64_t k = 1; k <= radius; k++)
-            for (int64_t col = 0; col < width; col++)
-                to[col] += taps[k] * ((middle[col - k] - middle[col]) + (middle[col + k] - middle[col]));
+        const REAL *from = image + row * width;
+        for (int64_t col = 0; col < radius; col++)
+            padded[col] = from[0], padded[radius + width + col] = from[width - 1];
+        memcpy(padded + radius, from, (size_t)width * sizeof *padded);
+        for (int64_t k = -radius; k <= radius; k++)
+            lines[radius + k] = padded + radius + k;
+        NAME(weigh)(lines + radius, taps, radius, width, rows + row * width);
     }
-    for (int64_t row = 0; row < height; row++) {
-        const REAL *restrict middle = rows + row * width;
-        REAL *restrict to = out + row * width;
-        for (int64_t col = 0; col < width; col++)
-            to[col] = middle[col];
-        for (int64_t k = 1; k <= radius; k++) {
-            const REAL *above = rows + NAME(inside)(row - k, height - 1) * width;
-            const REAL *below = rows + NAME(inside)(row + k, height - 1) * width;
-            for (int64_t col = 0; col < width; col++)
-                to[col] += taps[k] * ((above[col] - middle[col]) + (below[col] - middle[col]));
+    for (int64_t col = 0; col < width; col += STRIP) /* narrow, so that its lines stay at hand */
+        for (int64_t row = 0; row < height; row++) {
+            for (int64_t k = -radius; k <= radius; k++)
+                lines[radius + k] = rows + NAME(inside)(row + k, height - 1) * width + col;
+            NAME(weigh)(lines + radius, taps, radius, width - col < STRIP ? width - col : STRIP, out + row * width + col);
         }
-    }
-    free(padded), free(rows);
+    free(padded), free(rows), free(lines);
     return 0;
 }
+
+/* The exported functions, for any processor and, with the same operations, for those that take more numbers at once. */
+#define RESAMPLE (const REAL *samples, const REAL *coefficients, const uint8_t *valid, int64_t bands, int64_t height, \
+                  int64_t width, const double *src_px, int64_t rows, int64_t columns, double reduce, int64_t left, \
+                  int64_t top, const REAL *table, int64_t taps, int64_t cells, REAL *out, uint8_t *known)
+#define FILTER (const REAL *image, int64_t height, int64_t width, const REAL *taps, int64_t radius, REAL *out)
+#define RESAMPLED NAME(resample)(samples, coefficients, valid, bands, height, width, src_px, rows, columns, reduce, left, \
+                                 top, table, taps, cells, out, known)
+#define FILTERED NAME(filter)(image, height, width, taps, radius, out)
+
+#ifdef WIDE
+WIDE static int NAME(resample_wide) RESAMPLE { return RESAMPLED; }
+WIDE static int NAME(filter_wide) FILTER { return FILTERED; }
+#endif
+
+EXPORT int NAME(georeg_resample) RESAMPLE
+{
+#ifdef WIDE
+    if (is_wide())
+        return NAME(resample_wide)(samples, coefficients, valid, bands, height, width, src_px, rows, columns, reduce, left,
+                                   top, table, taps, cells, out, known);
+#endif
+    return RESAMPLED;
+}
+
+EXPORT int NAME(georeg_filter) FILTER
+{
+#ifdef WIDE
+    if (is_wide())
+        return NAME(filter_wide)(image, height, width, taps, radius, out);
+#endif
+    return FILTERED;
+}
+
+#undef RESAMPLE
+#undef FILTER
+#undef RESAMPLED
+#undef FILTERED
 
 #endif

@@ -189,7 +189,9 @@ def log10_binomial_tail(k: int, n: int, p: float) -> float:
     if k > n or p <= 0:
         return LEAST_LOG10
     # logarithms of the terms, each from the one before it
-    first = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+    first = (
+        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log1p(-p)
+    )
     more = np.arange(k, n)
     terms = first + np.cumsum(np.log([1.0, *((n - more) / (more + 1) * (p / (1 - p)))]))
     tail = terms.max() + math.log(np.exp(terms - terms.max()).sum())

@@ -15,6 +15,7 @@ from rasterio.windows import Window
 from georeg.matching.channels import LOCAL_PX, prepare_structure
 from georeg.matching.features import Detector, match_features
 from georeg.matching.fields import Field, prepare
+from georeg.matching.phase import control_significance, correlate_windows
 from georeg.matching.preprocess import Combine, Preprocess, preprocess
 from georeg.matching.structure import move_to_texture
 from georeg.matching.windows import MARGIN_PX, Matches, concatenated, locate, match_windows
@@ -24,8 +25,9 @@ from georeg.reader import Reader
 from georeg.tie_points import Status
 from georeg.warp import Sampling, sampling
 
-How = Literal["phase", "structure", "sift", "akaze", "orb"]
-"""By intensity where edges point the same way, by the structure of edges alone, or by intensity where keypoints say."""
+How = Literal["phase", "structure", "sift", "akaze", "orb", "fast"]
+"""By intensity where edges point the same way, by the structure of edges alone, by intensity where keypoints say, or, quick
+and coarse, by phase correlation alone."""
 BLOCK_PX = 768
 """Windows whose centres share a square of this side are read at once."""
 CERTAIN = 10.0
@@ -93,8 +95,21 @@ def blocks_of(centre_px: NDArray[np.intp]) -> list[NDArray[np.intp]]:
 
 def halo_px(window_px: int, wander_px: int, how: How) -> int:
     """Pixels to read around the centre of a window."""
+    if how == "fast":
+        return window_px // 2
     context = math.ceil(3 * LOCAL_PX) if how == "structure" else 0
     return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + context + 1
+
+
+def _windows(side: Sampling, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """All windows of one raster, (N, side, side), bands added up; and which of their pixels are known."""
+    n, half = block.window_px, block.window_px // 2
+    data, known = [], []
+    for col, row in block.centre_px:
+        pixels, seen = side.pixels(Window(int(col) - half, int(row) - half, n, n))
+        data.append(pixels.sum(axis=0))
+        known.append(informative(pixels, seen))
+    return np.stack(data), np.stack(known)
 
 
 @dataclass(frozen=True)
@@ -126,9 +141,15 @@ def match_block(block: Block) -> Measured:
             (block.ref, block.tgt), (block.ref_place, block.tgt_place), block.looks, strict=True
         )
     ]
-    parts = [_prepared(block, sides, windows) for windows in _together(block)]
-    matches = concatenated([_in_block(part, _match_part(block, part)) for part in parts])
-    significance, n_controls = _match_controls(block, parts)
+    if block.how == "fast":
+        ref, tgt = (_windows(side, block) for side in sides)
+        matches = correlate_windows(ref, tgt, block.centre_px, reach_px=block.reach_px)
+        significance = control_significance(ref, tgt, block.control, block.centre_px)
+        n_controls = len(significance)
+    else:
+        parts = [_prepared(block, sides, windows) for windows in _together(block)]
+        matches = concatenated([_in_block(part, _match_part(block, part)) for part in parts])
+        significance, n_controls = _match_controls(block, parts)
     return Measured(
         ref_xy=sides[0].xy(matches.ref_px),
         tgt_xy=block.tgt_place.model.inverse(sides[1].xy(matches.ref_px + matches.shift_px)),
@@ -168,7 +189,7 @@ def _prepared(block: Block, sides: list[Sampling], windows: NDArray[np.intp]) ->
 
 
 def _match_part(block: Block, part: _Part) -> Matches:
-    if block.how == "phase" or block.how == "structure":
+    if block.how == "phase" or block.how == "structure" or block.how == "fast":
         return match_windows(*part.fields, part.centre_px, window_px=block.window_px, reach_px=block.reach_px)
     return _match_by_features(block, block.how, part)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from georeg import __version__
 from georeg.errors import ExecutionError, InputError
 from georeg.remote import Traffic, current
-from georeg.tasks import LIMITS, Done, Parcels, run_task
+from georeg.tasks import LIMITS, Done, Errand, Parcels
 
 LEAST_IN_FLIGHT = 16
 """So many tasks at least an executor that is not ours is given at once."""
@@ -78,8 +79,9 @@ class Lent(Executor):
             if self._here:
                 future = self._executor.submit(function, task)
             else:
-                packed = self._parcels.packed_once(function), self._parcels.packed(task)
-                future = self._executor.submit(run_task, __version__, self._parcels.run, *packed)
+                parcels = self._parcels
+                errand = Errand(parcels.run, parcels.packed_once(function), parcels.packed(task))
+                future = self._executor.submit(pickle.loads, pickle.dumps(errand))
         except RuntimeError as exc:  # broken, or shut down
             raise _lost(exc) from exc
         self._sent.add(future)
@@ -98,6 +100,10 @@ class Lent(Executor):
             done = future.result()
         except (BrokenExecutor, CancelledError) as exc:
             raise _lost(exc) from exc
+        except ImportError as exc:
+            raise ExecutionError(
+                f"a worker cannot import georeg ({exc}); install georeg {__version__} for all workers"
+            ) from exc
         except Exception as exc:
             if type(exc).__module__.partition(".")[0] in ("dask", "distributed"):
                 raise _lost(exc) from exc
@@ -133,8 +139,8 @@ def _n_workers(executor: Executor) -> int:
 def _lost(exc: BaseException) -> ExecutionError:
     reason = " ".join(f"{type(exc).__name__}: {exc}".split()).rstrip(":. ")
     return ExecutionError(
-        f"the workers gave up ({reason}); nothing was written: look into their logs, above all whether they ran out of memory, "
-        "and run again"
+        f"the workers gave up ({reason}); the output was not written: look into their logs, above all whether they "
+        "ran out of memory, and run again"
     )
 
 

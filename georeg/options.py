@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 ModelKind = Literal["auto", "translation", "similarity", "affine", "homography", "polynomial2", "polynomial3", "local"]
+PresetKind = Literal["default", "fast"]
 MatcherKind = Literal["auto", "phase", "features", "structure"]
 DetectorKind = Literal["sift", "akaze", "orb"]
 PreprocessKind = Literal["none", "clahe", "gaussian", "log"]
@@ -74,6 +75,11 @@ class MatchOptions:
         "bands into one: their mean, or difference, (b1 - b2) / (b1 + b2) of two; none matches all of them at once",
     )
     false_match_rate: float = option(0.001, "share of windows that do not correspond which may pass as tie points")
+    preset: PresetKind = option(
+        "default",
+        "fast matches by phase correlation alone: quicker, and several times less exact; default refines each window by least "
+        "squares",
+    )
     threads: int | None = option(None, "threads to use; by default every processor")
 
 

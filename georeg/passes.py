@@ -115,10 +115,11 @@ def dense(tiles: Tiles, prior: Model, window_px: int | None, seen: How, progress
         "structure": ("structure",),
         "auto": ("structure", "phase") if seen == "structure" else ("phase", options.detector, "structure"),
     }
+    quick: tuple[How, ...] = ("fast",) if options.preset == "fast" and seen == "phase" else ()
     best: Matched | None = None
     most = -1
     for level in (1, 2):
-        for how in hows[options.matcher]:
+        for how in (*quick, *hows[options.matcher]):
             points = tiles.match(
                 prior,
                 level,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -124,13 +125,21 @@ def corrected_transform(placement: Placement) -> Affine | None:
 
 def whole_shift(placement: Placement, grid: GeoBox) -> bool:
     """Whether the centres of all pixels of ``grid`` are those of pixels of the raster."""
-    raster, model = placement.raster, placement.model.affine
-    if model is None or not placement.crs == raster.crs == _crs(grid):
+    to_source = _straight(placement, grid)
+    if to_source is None:
         return False
-    a, b, col, d, e, row = tuple(compose(~compose(model, raster.transform), grid.affine))[:6]
+    a, b, col, d, e, row = tuple(to_source)[:6]
     size = max(grid.shape)
     still = max(abs(a - 1), abs(b), abs(d), abs(e - 1)) * size < _STILL_PX
     return bool(still and max(abs(col - round(col)), abs(row - round(row))) < _STILL_PX)
+
+
+def _straight(placement: Placement, grid: GeoBox) -> Affine | None:
+    """Source pixels of grid pixels, where no projection or bent model lies between."""
+    model = placement.model.affine
+    if model is None or not placement.crs == placement.raster.crs == _crs(grid):
+        return None
+    return compose(~compose(model, placement.raster.transform), grid.affine)
 
 
 def _crs(grid: GeoBox) -> CRS:
@@ -218,12 +227,16 @@ def _square(nodes: Lattice, i: int, j: int) -> FloatArray:
 @lru_cache(maxsize=8)
 def lattice(placement: Placement, grid: GeoBox) -> Lattice:
     """Source pixel coordinates over ``grid``, on nodes near enough for `MAP_ERROR_PX` between them."""
-    step, reach = 64, _reach(placement, grid)
-    while step > 1 and _tested(placement, grid, _cells(reach, step), step)[0] > MAP_ERROR_PX:
+    step, reach, straight = 64, _reach(placement, grid), _straight(placement, grid)
+    cells = _cells(reach, step)
+    if straight is not None:
+        return Lattice(placement, grid, step, cells, abs(straight.determinant) ** 0.5)
+    error, coarsening = _tested(placement, grid, cells, step)
+    while step > 1 and error > MAP_ERROR_PX:
         step //= 2
-    (top, bottom), (left, right) = _cells(reach, step)
-    _, coarsening = _tested(placement, grid, [(top, bottom), (left, right)], step)
-    return Lattice(placement, grid, step, ((top, bottom), (left, right)), coarsening)
+        cells = _cells(reach, step)
+        error, coarsening = _tested(placement, grid, cells, step)
+    return Lattice(placement, grid, step, cells, coarsening)
 
 
 def _reach(placement: Placement, grid: GeoBox) -> FloatArray:
@@ -236,14 +249,14 @@ def _reach(placement: Placement, grid: GeoBox) -> FloatArray:
     return np.clip(reach if np.isfinite(reach).all() else [[0, 0], grid.shape], 0, grid.shape)
 
 
-def _cells(reach: FloatArray, step: int) -> list[tuple[int, int]]:
+def _cells(reach: FloatArray, step: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """First and last node of cells of ``step`` pixels that cover ``reach``, with one more around, by row and column."""
     low = np.maximum(np.floor(reach[0] / step).astype(int) - 1, 0)
     high = np.ceil(reach[1] / step).astype(int) + 1
-    return [(int(first), int(last)) for first, last in zip(low, high, strict=True)]
+    return (int(low[0]), int(high[0])), (int(low[1]), int(high[1]))
 
 
-def _tested(placement: Placement, grid: GeoBox, cells: list[tuple[int, int]], step: int) -> tuple[float, float]:
+def _tested(placement: Placement, grid: GeoBox, cells: Sequence[tuple[int, int]], step: int) -> tuple[float, float]:
     """Largest error in the middle of lattice cells, and source pixels per grid pixel; of some cells where they are many."""
     tested = [np.unique(np.linspace(first, last - 1, _TESTED_CELLS).astype(int)) * step for first, last in cells]
     corners = [np.stack([at, at + step], axis=1).ravel().astype(float) for at in tested]

@@ -16,8 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from georeg.lazily import Lazily
+
+ndimage = Lazily("scipy.ndimage")
 FloatArray = NDArray[np.float64]
 Kernel = Literal["nearest", "bilinear", "cubic", "lanczos", "quintic"]
 """``cubic`` and ``quintic`` are interpolating B-splines, ``lanczos`` is a sinc with 3 lobes on each side."""
@@ -189,8 +191,18 @@ def fill(data: NDArray[Any], valid: NDArray[np.bool_]) -> None:
         if known.all() or not known.any():
             continue
         if nearest is None or not np.array_equal(known, valid[k - 1]):
-            nearest = tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
+            nearest = _nearest_known(known)
         data[k] = band[nearest]
+
+
+def _nearest_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...]:
+    """Row and column of the nearest known pixel, of each (height, width); around a rectangle they are those of its border."""
+    lines = [np.flatnonzero(known.any(axis=axis)) for axis in (1, 0)]
+    box = tuple(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
+    if known[box].all():
+        rows, cols = (np.arange(n).clip(part.start, part.stop - 1) for n, part in zip(known.shape, box, strict=True))
+        return np.ix_(rows, cols)
+    return tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
 
 
 def _in_image(at: Positions, corner_px: tuple[int, int], reduce: int) -> tuple[FloatArray, FloatArray]:
@@ -259,13 +271,13 @@ def _compiled(
     bands, height, width = data.shape
     weighed = data
     if len(prefilter) > 1:
-        weighed, run = np.empty_like(data), getattr(_library, f"georeg_filter_{name}_v1")
+        weighed, run = np.empty_like(data), getattr(_library, f"georeg_filter_{name}_v2")
         for band, out in zip(data, weighed, strict=True):
             _check(run(_at(band), height, width, _at(prefilter), len(prefilter) - 1, _at(out)))
     values, known = np.empty((bands, *at.px.shape[1:]), real), np.empty((bands, *at.px.shape[1:]), bool)
     top, left = corner_px
-    status = getattr(_library, f"georeg_resample_{name}_v1")(
-        _at(data), _at(weighed), _at(valid), bands, height, width, _at(at.px), at.px[0].size, float(reduce), left, top,
+    status = getattr(_library, f"georeg_resample_{name}_v2")(
+        _at(data), _at(weighed), _at(valid), bands, height, width, _at(at.px), *at.px.shape[1:], float(reduce), left, top,
         _at(table), table.shape[1], CELLS, _at(values), _at(known),
     )  # fmt: skip
     _check(status)
@@ -287,17 +299,17 @@ def load(path: Path = LIBRARY) -> Any:
     """The compiled library; None where there is none for this machine."""
     size, real, array = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
     signatures: dict[str, list[Any]] = {
-        "georeg_positions": [array, size, size, real, real, real, size, size, array, array, array]
+        "georeg_positions_v1": [array, size, size, real, real, real, size, size, array, array, array]
     }
     for name in ("f32", "f64"):
-        signatures[f"georeg_filter_{name}"] = [array, size, size, array, size, array]
-        signatures[f"georeg_resample_{name}"] = [
-            array, array, array, size, size, size, array, size, real, size, size, array, size, size, array, array,
+        signatures[f"georeg_filter_{name}_v2"] = [array, size, size, array, size, array]
+        signatures[f"georeg_resample_{name}_v2"] = [
+            array, array, array, size, size, size, array, size, size, real, size, size, array, size, size, array, array,
         ]  # fmt: skip
     try:
         library = ctypes.CDLL(str(path))
         for name, arguments in signatures.items():
-            function: Callable[..., int] = getattr(library, f"{name}_v1")
+            function: Callable[..., int] = getattr(library, name)
             function.argtypes, function.restype = arguments, ctypes.c_int  # type: ignore[attr-defined]
     except (OSError, AttributeError) as error:
         _log.debug("pixels are interpolated by NumPy, since there is no compiled kernel: %s", error)

@@ -82,7 +82,7 @@ def find_tie_points(
             overlap=_overlap(tiles.pair, placed),
             outline_xy=_outline(tiles.pair, placed),
         )
-        return straightened(tiles, points, prior, how, progress)
+        return points if how == "fast" else straightened(tiles, points, prior, how, progress)
 
 
 def _check(options: MatchOptions) -> None:

@@ -103,6 +103,22 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+@dataclass(frozen=True)
+class Errand:
+    """A task on its way: unpickling it does it.
+
+    So ``pickle.loads`` can be asked to do it, which exists everywhere: Dask waits for ever where it cannot import a function,
+    but what fails within one is told.
+    """
+
+    run: str
+    function: bytes
+    task: bytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return run_task, (__version__, self.run, self.function, self.task)
+
+
 def _placement(place: Placement) -> _Made:
     return _Made(Placement, (_from_anywhere(place.raster), place.crs, place.model))
 

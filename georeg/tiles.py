@@ -44,6 +44,8 @@ WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
 STRUCTURE_WINDOWS_PX = (160, 128, 96, 64)
 """The same where structure is matched, which needs more ground: the largest that is no longer than half the overlap.
 On reduced pixels half of that: where the ground is bent, smaller windows tell more, and there they see enough."""
+FAST_PX = 64
+"""Largest windows that are chosen where phase correlation is all."""
 CONTROLS = 150
 """About at how many places windows that do not correspond are matched to learn what chance gives."""
 
@@ -265,4 +267,6 @@ def suited_window_px(area_px: float, how: How, factor: int) -> int:
     if how == "structure":
         longest = math.sqrt(area_px) / (2 if factor == 1 else 4)
         return next((side for side in STRUCTURE_WINDOWS_PX if side <= longest), STRUCTURE_WINDOWS_PX[-1])
+    if how == "fast":
+        area_px = min(area_px, FAST_PX**2 / 4 * WINDOWS_PX[FAST_PX])
     return next(side for side, enough in WINDOWS_PX.items() if area_px / (side / 2) ** 2 >= enough)

@@ -46,8 +46,9 @@ HOW = {
 }
 
 Verb = Callable[[argparse.Namespace], None]
-by_hand, checkerboard, exporting = (Lazily(f"georeg.{name}") for name in ("by_hand", "report.checkerboard", "export"))
-gcps, in_place, rich = Lazily("georeg.gcps"), Lazily("georeg.in_place"), Lazily("rich.progress")
+by_hand, gcps, exporting = Lazily("georeg.by_hand"), Lazily("georeg.gcps"), Lazily("georeg.export")
+checkerboard, in_place = Lazily("georeg.report.checkerboard"), Lazily("georeg.in_place")
+rich = Lazily("rich.progress")
 
 
 def _metered(verb: Verb) -> Verb:

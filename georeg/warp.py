@@ -14,12 +14,14 @@ from affine import Affine
 from numpy.typing import DTypeLike, NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
-from scipy import ndimage
 
+from georeg.lazily import Lazily
 from georeg.models import FloatArray
 from georeg.placement import Lattice, Placement, apply_transform, compose, lattice
 from georeg.reader import Reader
 from georeg.resampling import Kernel, fill, interpolate, taps
+
+ndimage = Lazily("scipy.ndimage")
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
 
-from georeg.accuracy import log10_binomial_tail, residual_statistics, verify
+from georeg.accuracy import chi2_exceeded, log10_binomial_tail, residual_statistics, verify
 from georeg.choice import blocks
 from georeg.errors import FitError, VerificationError
 from georeg.fit import Role, fit
-from georeg.mixture import robust_fit
+from georeg.mixture import Starts, robust_fit
 from georeg.models import LADDER, Affine, Translation
 from georeg.options import FitOptions
 from georeg.tie_points import Inputs, Status, TiePoints
@@ -340,6 +343,32 @@ def test_chance_follows_the_binomial_law():
     assert log10_binomial_tail(2, 2, 0.1) == pytest.approx(-2)
     assert log10_binomial_tail(1, 2, 0.5) == pytest.approx(np.log10(0.75))
     assert log10_binomial_tail(500, 500, 1e-3) == -300
+    assert [log10_binomial_tail(k, 3, p) for k, p in ((1, 1.0), (1, 0.0), (4, 0.5))] == [0, -300, -300]
+
+
+@given(st.integers(1, 3000), st.floats(0, 1), st.floats(-6, -0.01))
+def test_chance_is_that_of_scipy(n, share, log10_p):
+    k = int(share * n)
+    tail = special.bdtrc(k - 1, n, 10**log10_p) if k else 1.0
+    if tail > 1e-290:
+        assert log10_binomial_tail(k, n, 10**log10_p) == pytest.approx(np.log10(tail), abs=1e-9)
+
+
+@given(st.floats(0.1, 500), st.floats(0, 30))
+def test_exceeding_chi_square_is_that_of_scipy(freedom, ratio):
+    assert chi2_exceeded(ratio * freedom, freedom) == pytest.approx(special.chdtrc(freedom, ratio * freedom), abs=1e-9)
+    assert chi2_exceeded(-1.0, freedom) == 1
+
+
+@pytest.mark.parametrize("kind", LADDER.values())
+def test_shared_starts_change_no_fit(kind):
+    points = tie_points(affine, outliers=0.3)
+    starts = Starts(points, seed=3)
+    for other in (Affine, Translation):
+        robust_fit(points, other, 3, starts)
+    shared, own = robust_fit(points, kind, 3, starts), robust_fit(points, kind, 3)
+    assert shared.model == own.model
+    assert (shared.member == own.member).all()
 
 
 def test_every_model_needs_as_many_points_as_it_has_terms():

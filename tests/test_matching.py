@@ -239,6 +239,17 @@ def test_coarse_shift_is_found_also_with_inverted_contrast(shift_px, contrast):
     assert score[0] == score.max()
 
 
+@pytest.mark.parametrize("shapes", [((203, 203), (202, 172)), ((135, 202), (270, 203)), ((90, 300), (91, 299))])
+def test_coarse_shift_is_found_in_images_of_any_shapes(shapes):
+    big = scene(seed=3, side=512)
+    chips = [
+        image(big, shift)[:, 90 : 90 + rows, 80 : 80 + cols]
+        for shift, (rows, cols) in zip(((0, 0), (21, -17)), shapes, strict=True)
+    ]
+    found, _ = coarse_shifts(chips[0], np.ones(shapes[0], bool), chips[1], np.ones(shapes[1], bool))
+    assert tuple(found[0]) == (21, -17)
+
+
 def test_coarse_shift_ignores_what_is_masked():
     big = scene(seed=3, side=512)
     ref, tgt = image(big)[:, :256, :256].copy(), image(big, (20, 10), seed=2)[:, :256, :256].copy()

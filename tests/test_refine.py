@@ -195,9 +195,9 @@ def test_images_of_any_layout_give_the_same():
 
 
 def test_without_a_library_there_is_no_kernel(tmp_path: Path):
-    assert _kernel.load(tmp_path / "none.so") is None
+    assert _kernel.load(tmp_path / "none.so", "georeg_refine_v1") is None
     (tmp_path / "other.so").write_bytes(b"no library")
-    assert _kernel.load(tmp_path / "other.so") is None
+    assert _kernel.load(tmp_path / "other.so", "georeg_refine_v1") is None
 
 
 def test_white_noise_has_the_power_that_the_choice_of_brightness_counts_with():

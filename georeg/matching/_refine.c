@@ -3,32 +3,7 @@
    Pixels are float, and sums over them run down columns in float and from there in double. Nothing is kept between
    calls, so that any number of threads may run them and find the same bytes. Planes are (side + 10, pitch) pixels. */
 
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
-/* COLUMNS: the planes that a loop reads and writes do not overlap, so that it may run over many columns at once. */
-#if defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
-#define COLUMNS _Pragma("clang loop vectorize(assume_safety)")
-#elif defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#define COLUMNS _Pragma("GCC ivdep")
-#elif defined(_MSC_VER)
-#define INLINE static __forceinline
-#define COLUMNS __pragma(loop(ivdep))
-#else
-#define INLINE static inline
-#define COLUMNS
-#endif
+#include "_common.h"
 
 enum { HALO = 5, MARGIN = 2, REACH = 4, BLOCKS = 8, TONES = 3, DESIGN = 2 + TONES, PLANES = 15, SUMS = 22 };
 
@@ -171,50 +146,6 @@ INLINE void local_row(const Work *w, const float *plane, ptrdiff_t y, float *out
 
 /* ---- what is small beside the typical variance ---- */
 
-INLINE ptrdiff_t count_up_to(const int32_t *keys, ptrdiff_t n, int32_t limit)
-{
-    int32_t count = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        count += keys[i] <= limit;
-    return count;
-}
-
-/* The value of this rank among keys; the next larger key is put in *next. */
-INLINE int32_t ranked(const int32_t *keys, ptrdiff_t n, ptrdiff_t rank, int32_t *next)
-{
-    int32_t low = INT32_MAX, high = INT32_MIN;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        low = keys[i] < low ? keys[i] : low;
-        high = keys[i] > high ? keys[i] : high;
-    }
-    while (low < high) {
-        const int32_t middle = (int32_t)(((int64_t)low + high) >> 1);
-        if (count_up_to(keys, n, middle) > rank)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    *next = low;
-    if (count_up_to(keys, n, low) <= rank + 1) {
-        int32_t above = INT32_MAX;
-        for (ptrdiff_t i = 0; i < n; i++)
-            above = keys[i] > low && keys[i] < above ? keys[i] : above;
-        *next = above;
-    }
-    return low;
-}
-
-/* Floats and integers in the same order; its own inverse. */
-INLINE int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & INT32_MAX); }
-
-INLINE float as_float(int32_t key)
-{
-    const int32_t bits = ordered(key);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* A share of the median variance: of every third pixel each way, or of the valid ones where some are not. */
 INLINE float variance_floor(const Work *w)
 {
@@ -227,13 +158,7 @@ INLINE float variance_floor(const Work *w)
             n += mask[x] > 0;
         }
     }
-    COLUMNS
-    for (ptrdiff_t i = 0; i < n; i++)
-        w->keys[i] = ordered(w->keys[i]);
-    int32_t next;
-    const float low = as_float(ranked(w->keys, n, (n - 1) / 2, &next));
-    const float median = n % 2 ? low : (low + as_float(next)) / 2;
-    return w->floor * median + 1e-20f;
+    return w->floor * median(w->keys, n) + 1e-20f;
 }
 
 /* ---- small systems of equations ---- */
@@ -698,8 +623,6 @@ INLINE void make_mask(Work *w)
         }
 }
 
-typedef int Matcher(Work *, const Settings *, const double *, Refined *);
-
 INLINE int match(Work *w, const Settings *set, const double *start_px, Refined *found)
 {
     make_mask(w);
@@ -711,21 +634,10 @@ static int match_anywhere(Work *w, const Settings *set, const double *start_px, 
     return match(w, set, start_px, found);
 }
 
-#if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
-__attribute__((target("avx2,fma"))) static int
-match_avx2(Work *w, const Settings *set, const double *start_px, Refined *found)
+WIDE static int match_wide(Work *w, const Settings *set, const double *start_px, Refined *found)
 {
     return match(w, set, start_px, found);
 }
-
-static Matcher *matcher(void)
-{
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? match_avx2 : match_anywhere;
-}
-#else
-static Matcher *matcher(void) { return match_anywhere; }
-#endif
 
 /* 1 where the window is found, 0 where it is not, -1 where there is no memory. The number in the name counts up with
    each change of what is passed, so that no library is called that was built from another state of this file. */
@@ -737,7 +649,7 @@ EXPORT int georeg_refine_v1(const Settings *set, int64_t bands, int64_t side, co
     char *memory = malloc(n * sizeof(float) + 64);
     if (memory == NULL)
         return -1;
-    float *next = (float *)(memory + (64 - (uintptr_t)memory % 64));
+    float *next = aligned(memory);
     Work w = {.ref = ref, .tgt = tgt, .side = (ptrdiff_t)side, .pitch = pitch, .bands = (ptrdiff_t)bands};
     w.floor = (float)set->floor;
     float **planes[PLANES] = {&w.ref_edges[0], &w.ref_edges[1], &w.tgt_edges[0], &w.tgt_edges[1], &w.mask, &w.share,
@@ -747,7 +659,7 @@ EXPORT int georeg_refine_v1(const Settings *set, int64_t bands, int64_t side, co
     w.lines = next;
     w.sums = next + lines;
     w.keys = (int32_t *)(w.sums + SUMS * pitch);
-    const int status = matcher()(&w, set, start_px, found);
+    const int status = (is_wide() ? match_wide : match_anywhere)(&w, set, start_px, found);
     free(memory);
     return status;
 }

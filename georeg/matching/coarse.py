@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 FloatArray = NDArray[np.float64]
 
@@ -21,6 +21,10 @@ _Edges = tuple[NDArray[np.complex64], NDArray[np.bool_]]
 
 MIN_OVERLAP = 0.25
 """Least share of the smaller image's edges that must overlap for a shift to count."""
+
+_GAUSSIAN = cv2.getGaussianKernel(9, 1.0)
+_SLOPE = _GAUSSIAN * np.arange(-4.0, 5)[:, None]
+"""Of that Gaussian."""
 
 
 def coarse_shifts(
@@ -99,9 +103,9 @@ def strongest_rival(
     rest = np.where(cross[2] > 0, (correlation - best * echo) * np.sqrt(cross[2] / cross[2].max()), 0)
     sigma = 1.4826 * float(np.median(np.abs(rest[cross[2] > 0])))
     rest[near] = 0
-    rest[correlation < ndimage.maximum_filter(correlation, 5, mode="wrap")] = 0  # the slope of the best is no peak
+    rest[correlation < _highest_near(correlation)] = 0  # the slope of the best is no peak
     if within is not None:
-        row, col = (fft.fftfreq(n, 1 / n) for n in rest.shape)
+        row, col = (np.fft.fftfreq(n, 1 / n) for n in rest.shape)
         rest[np.hypot(col - within[0][0], row[:, None] - within[0][1]) > within[1]] = 0
     shape = patches[0][0][1].shape
     shifts, heights = _peaks(rest, shape, 1)
@@ -109,6 +113,12 @@ def strongest_rival(
         return None
     in_each = [_share_at(part, shifts[0], near) for part in each]
     return Rival(shifts[0], float(heights[0]) / best, float(heights[0]) / sigma, min(in_each))
+
+
+def _highest_near(surface: FloatArray) -> FloatArray:
+    """The highest within two pixels of each, over a surface that is wrapped."""
+    around = cv2.dilate(np.pad(surface, 2, mode="wrap"), np.ones((5, 5), np.uint8))
+    return np.asarray(around[2:-2, 2:-2], float)
 
 
 def _share_at(cross: FloatArray, shift_px: FloatArray, near: tuple[NDArray[np.intp], ...]) -> float:
@@ -122,11 +132,11 @@ def _share_at(cross: FloatArray, shift_px: FloatArray, near: tuple[NDArray[np.in
 
 def _correlation(ref: _Edges, tgt: _Edges) -> tuple[FloatArray, FloatArray]:
     """Normalised correlation for every shift, wrapped, and the edges that overlap there: 0 where these are too few."""
-    shape = tuple(fft.next_fast_len(m + n) for m, n in zip(ref[1].shape, tgt[1].shape, strict=True))
-    product = _correlate(tgt[0], ref[0], shape).real
+    shape = tuple(cv2.getOptimalDFTSize(m + n) for m, n in zip(ref[1].shape, tgt[1].shape, strict=True))
+    product = _correlate(tgt[0], ref[0], shape)
     energy_ref, energy_tgt = np.abs(ref[0]) ** 2, np.abs(tgt[0]) ** 2
-    seen_ref = _correlate(tgt[1].astype(np.float32), energy_ref, shape).real
-    seen_tgt = _correlate(energy_tgt, ref[1].astype(np.float32), shape).real
+    seen_ref = _correlate(tgt[1].astype(np.float32), energy_ref, shape)
+    seen_tgt = _correlate(energy_tgt, ref[1].astype(np.float32), shape)
     floor = MIN_OVERLAP * min(energy_ref.sum(), energy_tgt.sum())
     enough = (np.minimum(seen_ref, seen_tgt) >= floor) & (floor > 0)
     edges = np.sqrt(np.where(enough, seen_ref * seen_tgt, 0))
@@ -134,12 +144,15 @@ def _correlation(ref: _Edges, tgt: _Edges) -> tuple[FloatArray, FloatArray]:
 
 
 def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.complex64]:
-    inner = ndimage.binary_erosion(valid, iterations=2)
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inner = cv2.erode(valid.astype(np.uint8), cross, iterations=2, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     field = np.zeros(valid.shape, np.complex64)
     for band in image:
-        filled = np.where(valid, band, band[valid].mean() if valid.any() else 0)
-        gy = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(filled, 1.0, axis=1), 1.0, axis=0, order=1)
-        gx = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(filled, 1.0, axis=0), 1.0, axis=1, order=1)
+        filled = np.where(valid, band, band[valid].mean() if valid.any() else 0).astype(float)
+        gx, gy = (
+            cv2.sepFilter2D(filled, cv2.CV_64F, across, down, borderType=cv2.BORDER_REFLECT)
+            for across, down in ((_SLOPE, _GAUSSIAN), (_GAUSSIAN, _SLOPE))
+        )
         gradient = gx + 1j * gy
         magnitude = np.abs(gradient)
         typical = np.median(magnitude[inner]) if inner.any() else 0.0
@@ -149,9 +162,21 @@ def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
     return field.astype(np.complex64)
 
 
-def _correlate(a: NDArray[np.generic], b: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.complex64]:
-    """Σ a(x + d) b*(x) for every shift d, wrapped."""
-    return np.asarray(fft.ifft2(fft.fft2(a, shape) * fft.fft2(b, shape).conj()))
+def _correlate(a: NDArray[np.generic], b: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """The real part of Σ a(x + d) b*(x) for every shift d, wrapped."""
+    product = cv2.mulSpectrums(_spectrum(a, shape), _spectrum(b, shape), 0, conjB=True)
+    surface = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
+    return np.asarray(surface[..., 0] if surface.ndim == 3 else surface, np.float32)
+
+
+def _spectrum(image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Of an image that is continued by 0 to this shape; in two channels if it is complex, else packed in one."""
+    height, width = image.shape
+    parts = (image.real, image.imag) if np.iscomplexobj(image) else (image,)
+    continued = np.zeros((*shape, len(parts)), np.float32)
+    for k, part in enumerate(parts):
+        continued[:height, :width, k] = part
+    return np.asarray(cv2.dft(continued, nonzeroRows=height), np.float32)
 
 
 def _peaks(surface: FloatArray, tgt_shape: tuple[int, ...], n: int) -> tuple[FloatArray, FloatArray]:

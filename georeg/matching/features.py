@@ -15,11 +15,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
-from scipy.spatial.distance import cdist
 
 from georeg.errors import InputError
+from georeg.lazily import Lazily
 from georeg.matching.preprocess import Image, Mask, grey
+
+spatial = Lazily("scipy.spatial")
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.intp]
@@ -151,12 +152,12 @@ def _matches(
     first, second, highest = (np.full(n, -np.inf) for n in (len(ref.px), len(ref.px), len(tgt.px)))
     for rows, cols in _blocks(ref.px, tgt.px, reach_px):
         alike = ref.descriptor[rows] @ tgt.descriptor[cols].T
-        alike[cdist(ref.px[rows], tgt.px[cols]) > reach_px] = -np.inf
+        alike[spatial.distance.cdist(ref.px[rows], tgt.px[cols]) > reach_px] = -np.inf
         top, up = alike.argmax(axis=1), alike.argmax(axis=0)
         best[rows], first[rows] = cols[top], alike.max(axis=1)
         better = alike.max(axis=0) > highest[cols]
         highest[cols[better]], backwards[cols[better]] = alike.max(axis=0)[better], rows[up[better]]
-        alike[cdist(tgt.px[cols[top]], tgt.px[cols]) < SAME_PLACE_PX] = -np.inf
+        alike[spatial.distance.cdist(tgt.px[cols[top]], tgt.px[cols]) < SAME_PLACE_PX] = -np.inf
         second[rows] = alike.max(axis=1)
     rng = np.random.default_rng(0)
     some, others = (side.descriptor[rng.integers(len(side.px), size=1000)] for side in (ref, tgt))
@@ -173,7 +174,8 @@ def _blocks(ref_px: FloatArray, tgt_px: FloatArray, reach_px: float) -> Iterator
     cells, member = np.unique(np.floor(ref_px / side), axis=0, return_inverse=True)
     order = np.argsort(member.ravel(), kind="stable")
     groups = np.split(order, np.cumsum(np.bincount(member.ravel()))[:-1])
-    around = KDTree(tgt_px).query_ball_point((cells + 0.5) * side, side / 2 + reach_px, p=np.inf, return_sorted=True)
+    tree, near_px = spatial.KDTree(tgt_px), side / 2 + reach_px
+    around = tree.query_ball_point((cells + 0.5) * side, near_px, p=np.inf, return_sorted=True)
     for group, near in zip(groups, around, strict=True):
         n_rows = max(1, _BLOCK // max(len(near), 1))
         for start in range(0, len(group) if near else 0, n_rows):
@@ -183,7 +185,7 @@ def _blocks(ref_px: FloatArray, tgt_px: FloatArray, reach_px: float) -> Iterator
 def _repeats(px: FloatArray) -> Mask:
     """Which lie where an earlier one does."""
     repeats = np.zeros(len(px), bool)
-    repeats[KDTree(px).query_pairs(DUPLICATE_PX, output_type="ndarray").max(axis=1)] = True
+    repeats[spatial.KDTree(px).query_pairs(DUPLICATE_PX, output_type="ndarray").max(axis=1)] = True
     return repeats
 
 

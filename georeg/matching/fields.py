@@ -1,18 +1,22 @@
 """What the matchers see of an image: its detail, its brightness, and the orientation of its edges.
 
-All are made once for a block of pixels, and windows are cut from them.
+All are made once for a block of pixels, and windows are cut from them. `prepare` is done in C (`_fields.c`) where a
+compiler was at hand when georeg was installed; `prepare_by_numpy` does the same, for the reader and where there was none.
 """
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from georeg.matching import _kernel
 
 Image = NDArray[np.float32]
 
@@ -34,6 +38,12 @@ _POLE = np.sqrt(3) - 2
 _SHARPEN = (-6 * _POLE / (1 - _POLE**2) * _POLE ** np.abs(np.arange(-8, 9))).astype(np.float32)
 # the inverse of a cubic B-spline (Unser et al. 1993, doi:10.1109/78.193220)
 
+_KERNEL = _kernel.load(
+    _kernel.FOLDER / "_fields.so", "georeg_fields_v1", _kernel.ADDRESS, *3 * [_kernel.INTEGER], *6 * [_kernel.ADDRESS]
+)
+COMPILED = _KERNEL is not None
+"""Whether `prepare` runs in C."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -53,6 +63,16 @@ class Field:
     known: NDArray[np.uint8]
     """1 where the pixel is valid."""
 
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every pixel is valid, and compared."""
+        return bool(self.known.all() and self.valid.all())
+
+    @cached_property
+    def laid(self) -> Laid:
+        """Where it lies in memory."""
+        return Laid(self)
+
     def turned(self) -> Field:
         """The same image turned by half a turn."""
         return self._each(lambda array: np.ascontiguousarray(array[::-1, ::-1]))
@@ -64,6 +84,27 @@ class Field:
     def _each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Field:
         detail, brightness = (tuple(change(band) for band in bands) for bands in (self.detail, self.brightness))
         return Field(detail, brightness, change(self.edges), change(self.valid), change(self.known))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without `laid`, which is of no use to another process."""
+        return {name: value for name, value in self.__dict__.items() if name != "laid"}
+
+
+class Laid:
+    """Addresses of a field's arrays, which it keeps alive: rows of pixels, one after the other."""
+
+    def __init__(self, field: Field) -> None:
+        self._kept: list[NDArray[Any]] = []
+        self.detail, self.brightness = (
+            (ctypes.c_void_p * len(bands))(*(self._address(band, np.float32) for band in bands))
+            for bands in (field.detail, field.brightness)
+        )
+        self.edges, self.valid = self._address(field.edges, np.float32), self._address(field.valid, np.uint8)
+
+    def _address(self, array: NDArray[Any], dtype: type[np.generic]) -> int:
+        array = np.ascontiguousarray(array, dtype)
+        self._kept.append(array)
+        return int(array.ctypes.data)
 
 
 def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
@@ -81,11 +122,22 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
     >>> prepare(ramp[None], np.ones((8, 8), bool)).edges[4, 4].astype(float).round(1).tolist()
     [0.9, 0.0]
     """
-    inner = known = valid.astype(np.uint8)
-    if not valid.all():
-        side = 2 * MARGIN_PX + 1
-        kernel = np.ones((side, side), np.uint8)
-        inner = np.asarray(cv2.erode(known, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
+    _check(image, valid)
+    if _KERNEL is None:
+        return prepare_by_numpy(image, valid)
+    known, inner = _known_and_inner(valid)
+    filled = np.ascontiguousarray(fill_invalid(image, valid), np.float32)
+    bands = np.empty((2, *filled.shape), np.float32)
+    edges = np.empty((*valid.shape, 2), np.float32)
+    made = (known, inner, bands[0], bands[1], edges)
+    _KERNEL(ctypes.byref(_SETTINGS), *filled.shape, filled.ctypes.data, *(array.ctypes.data for array in made))
+    return Field(tuple(bands[0]), tuple(bands[1]), edges, inner, known)
+
+
+def prepare_by_numpy(image: Image, valid: NDArray[np.bool_]) -> Field:
+    """What `prepare` does, without a compiled library."""
+    _check(image, valid)
+    known, inner = _known_and_inner(valid)
     bands = [standardised(band, valid) for band in fill_invalid(image, valid)]
     edges = sum((_edges(band, inner) for band in bands), np.zeros((*valid.shape, 2), np.float32)) / len(bands)
     return Field(
@@ -95,6 +147,20 @@ def prepare(image: Image, valid: NDArray[np.bool_]) -> Field:
         valid=inner,
         known=known,
     )
+
+
+def _check(image: Image, valid: NDArray[np.bool_]) -> None:
+    if image.ndim != 3 or image.shape[1:] != valid.shape or not image.size:
+        raise ValueError(f"an image of {image.shape} and a mask of {valid.shape}; (bands, height, width) is needed")
+
+
+def _known_and_inner(valid: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    known = np.ascontiguousarray(valid, np.uint8)
+    if valid.all():
+        return known, known
+    side = 2 * MARGIN_PX + 1
+    kernel = np.ones((side, side), np.uint8)
+    return known, np.asarray(cv2.erode(known, kernel, borderType=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def standardised(band: Image, valid: NDArray[np.bool_]) -> Image:
@@ -158,14 +224,36 @@ def fill_invalid(image: Image, valid: NDArray[np.bool_]) -> Image:
     if min(valid.shape) == 1:
         return np.where(valid, image, image[:, valid].mean(axis=1)[:, None, None]).astype(np.float32)
     height, width = valid.shape
-    pad = ((0, height % 2), (0, width % 2))
-    weight = np.pad(valid, pad).astype(np.float32)
-    value = np.pad(np.where(valid, image, 0), ((0, 0), *pad))
+    half = ((width + 1) // 2, (height + 1) // 2)
+    even = np.zeros((1 + len(image), 2 * half[1], 2 * half[0]), np.float32)
+    even[0, :height, :width] = valid
+    np.copyto(even[1:, :height, :width], image, where=valid)
+    share, *means = (np.asarray(cv2.resize(each, half, interpolation=cv2.INTER_AREA), np.float32) for each in even)
+    coarse = fill_invalid(np.asarray(np.stack(means) / np.maximum(share, 0.25), np.float32), share > 0)
+    smooth = np.stack([_doubled(band) for band in coarse])
+    return np.where(valid, image, smooth[:, :height, :width]).astype(np.float32, copy=False)
 
-    def quarter(a: Image) -> Image:
-        return a[..., ::2, ::2] + a[..., 1::2, ::2] + a[..., ::2, 1::2] + a[..., 1::2, 1::2]
 
-    count = quarter(weight)
-    coarse = fill_invalid((quarter(value) / np.maximum(count, 1)).astype(np.float32), count > 0)
-    smooth = ndimage.uniform_filter(coarse.repeat(2, axis=1).repeat(2, axis=2), (0, 3, 3), mode="nearest")
-    return np.where(valid, image, smooth[:, :height, :width]).astype(np.float32)
+def _doubled(band: Image) -> Image:
+    """Each pixel as four, smoothed."""
+    large = cv2.resize(band, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.blur(large, (3, 3), borderType=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _taps(sigma_px: float, reach: int) -> tuple[float, ...]:
+    """Of a Gaussian, from the middle one on, as OpenCV makes them."""
+    return tuple(cv2.getGaussianKernel(2 * reach + 1, sigma_px)[reach:, 0].tolist())
+
+
+class _Settings(ctypes.Structure):
+    _fields_ = [
+        ("sharpen", ctypes.c_float * 9),
+        ("detail", ctypes.c_float * 3),
+        ("edge", ctypes.c_float * 4),
+        ("flat", ctypes.c_double),
+        ("far", ctypes.c_double),
+        ("faint", ctypes.c_double),
+    ]
+
+
+_SETTINGS = _Settings(tuple(_SHARPEN[8:].tolist()), _taps(DETAIL_PX, 2), _taps(EDGE_PX, 3), FLAT, FAR, FAINT)

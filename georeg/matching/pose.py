@@ -18,9 +18,11 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
+from georeg.lazily import Lazily
 from georeg.matching.preprocess import Image, Mask
+
+fft = Lazily("scipy.fft")
 
 FloatArray = NDArray[np.float64]
 Pyramid = list[Image]  # of (height, width, 3): cosine and sine of the doubled angle, and the share that is valid

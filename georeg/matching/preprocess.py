@@ -7,7 +7,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from georeg.errors import InputError
 from georeg.matching.fields import fill_invalid
@@ -124,8 +123,9 @@ def _clahe(band: Image, valid: Mask) -> Image:
 
 def _gaussian(band: Image, valid: Mask) -> Image:
     """A mean of valid pixels alone."""
-    weight = ndimage.gaussian_filter(valid.astype(float), SIGMA_PX, mode="constant")
-    total = ndimage.gaussian_filter(band.astype(float), SIGMA_PX, mode="constant")
+    weight, total = (
+        cv2.GaussianBlur(each.astype(float), (9, 9), SIGMA_PX, borderType=cv2.BORDER_CONSTANT) for each in (valid, band)
+    )
     return np.asarray(np.divide(total, weight, out=np.zeros_like(total), where=valid), np.float32)
 
 

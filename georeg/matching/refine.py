@@ -12,13 +12,13 @@ same, for the reader and for where there was none.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 
 from georeg.matching import _kernel
 from georeg.matching.fields import Field, Image
@@ -46,7 +46,27 @@ benchmarks/accuracy.py over its conditions."""
 FLOOR = 0.1
 """Variances below this share of their median count as that."""
 
-_KERNEL = _kernel.load()
+_Settings = _kernel.numbers("_Settings", "rounds", "settled_px", "stray_px", "white", "optimism", "floor")
+
+
+class _Image(ctypes.Structure):
+    _fields_ = [
+        ("detail", ctypes.POINTER(ctypes.c_void_p)),
+        ("brightness", ctypes.POINTER(ctypes.c_void_p)),
+        ("edges", ctypes.c_void_p),
+        ("valid", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        ("col", ctypes.c_int64),
+        ("row", ctypes.c_int64),
+    ]
+
+
+_SETTINGS = _Settings(ROUNDS, SETTLED_PX, STRAY_PX, WHITE * WHITE_NOISE, OPTIMISM, FLOOR)
+_KERNEL = _kernel.load(
+    _kernel.FOLDER / "_refine.so",
+    "georeg_refine_v1",
+    *(_kernel.ADDRESS, _kernel.INTEGER, _kernel.INTEGER, *4 * [_kernel.ADDRESS]),
+)
 COMPILED = _KERNEL is not None
 """Whether `refine` runs in C."""
 
@@ -153,11 +173,17 @@ def refine(
     if _KERNEL is None:
         return refine_by_numpy(ref, tgt, ref_corner, tgt_corner, window_px, start_px)
     _check(ref, tgt, ref_corner, tgt_corner, window_px)
-    settings = _kernel.Settings(ROUNDS, SETTLED_PX, STRAY_PX, WHITE * WHITE_NOISE, OPTIMISM, FLOOR)
-    found = _kernel.run(_KERNEL, settings, (ref, tgt), (ref_corner, tgt_corner), window_px, start_px)
-    if found is None:
+    images = [_image(field, corner) for field, corner in ((ref, ref_corner), (tgt, tgt_corner))]
+    start, found = (ctypes.c_double * 2)(*start_px), np.empty(9)
+    addresses = [*map(ctypes.byref, images), ctypes.byref(start), found.ctypes.data]
+    if not _KERNEL(ctypes.byref(_SETTINGS), len(ref.detail), window_px, *addresses):
         return None
     return Refined(found[:2], found[2:6].reshape(2, 2), found[6:8], float(found[8]))
+
+
+def _image(field: Field, corner: tuple[int, int]) -> _Image:
+    laid = field.laid
+    return _Image(laid.detail, laid.brightness, laid.edges, laid.valid, field.valid.shape[1], *corner)
 
 
 def _check(ref: Field, tgt: Field, ref_corner: tuple[int, int], tgt_corner: tuple[int, int], window_px: int) -> None:
@@ -347,6 +373,11 @@ def _taps(move_px: float) -> Image:
 
 @lru_cache
 def _table() -> Image:
-    spline = BSpline.basis_element(np.arange(7) - 3.0, extrapolate=False)
     moves = np.linspace(-0.5, 0.5, 2049)
-    return np.asarray(np.nan_to_num(spline(np.arange(-3, 4) - moves[:, None])), np.float32)
+    return np.asarray(_quintic(np.arange(-3, 4) - moves[:, None]), np.float32)
+
+
+def _quintic(at: FloatArray) -> FloatArray:
+    """The quintic B-spline, from -3 to 3 (Unser et al. 1993, doi:10.1109/78.193220)."""
+    powers = [np.maximum(reach - np.abs(at), 0) ** 5 for reach in (3, 2, 1)]
+    return np.asarray((powers[0] - 6 * powers[1] + 15 * powers[2]) / 120)

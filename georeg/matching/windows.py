@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -17,6 +18,7 @@ from georeg.tie_points import Status
 
 FloatArray = NDArray[np.float64]
 Pixels = NDArray[np.intp]
+_Corner = tuple[int, int]
 
 MIN_VALID = 0.4
 """Least share of a window that must be valid in both images at once."""
@@ -80,38 +82,66 @@ def match_windows(
     reach = max(window_px // 4, 4) if reach_px is None else reach_px
     expected = ref_px if tgt_px is None else tgt_px
     half = window_px // 2
-    return _gathered(
-        [_match(ref, tgt, r - half, t - half, window_px, reach) for r, t in zip(ref_px, expected, strict=True)]
+    found = _nothing(ref_px)
+    corners = ((np.asarray(px) - half).tolist() for px in (ref_px, expected))
+    for k, (ref_corner, tgt_corner) in enumerate(zip(*corners, strict=True)):
+        found.status[k] = _match(ref, tgt, tuple(ref_corner), tuple(tgt_corner), window_px, reach, found, k)
+    return found
+
+
+def _nothing(ref_px: Pixels) -> Matches:
+    """As many matches, of which none is found yet."""
+    n = len(ref_px)
+    unknown = np.zeros((n, 2, 2))
+    unknown[:, (0, 1), (0, 1)] = 1e6
+    return Matches(
+        ref_px=np.array(ref_px, float).reshape(n, 2),
+        shift_px=np.zeros((n, 2)),
+        cov_px=unknown,
+        disagreement=np.zeros(n),
+        score=np.zeros(n),
+        significance=np.zeros(n),
+        status=np.zeros(n, np.uint8),
     )
 
 
-_Match = tuple[FloatArray, FloatArray, FloatArray, float, float, float, Status]
-
-
-def _match(ref: Field, tgt: Field, ref_corner: Pixels, tgt_corner: Pixels, window_px: int, reach: int) -> _Match:
-    peak, status = locate(ref, tgt, ref_corner, tgt_corner, window_px, reach)
+def _match(
+    ref: Field, tgt: Field, ref_corner: _Corner, tgt_corner: _Corner, window_px: int, reach: int, found: Matches, k: int
+) -> Status:
+    """Puts what is found of a window in its place among the matches."""
+    peak, status = _locate(ref, tgt, ref_corner, tgt_corner, window_px, reach)
+    if peak is not None:
+        found.score[k], found.significance[k] = min(max(peak.score, 0.0), 1.0), peak.significance
     if peak is None or status != Status.KEPT:
-        return _rejected(status, ref_corner, window_px, peak)
-    whole = np.rint(peak.shift_px).astype(int)
-    at_ref, at_tgt = _corner(ref_corner), _corner(tgt_corner + whole)
-    if _valid_share((ref, at_ref), (tgt, at_tgt), window_px) < MIN_VALID:
-        return _rejected(Status.MASKED, ref_corner, window_px, peak)
-    refined = _refined(ref, tgt, at_ref, at_tgt, window_px, peak.shift_px - whole)
+        return status
+    dx, dy = peak.shift_px.tolist()
+    whole = (round(dx), round(dy))
+    at_tgt = (tgt_corner[0] + whole[0], tgt_corner[1] + whole[1])
+    if _valid_share((ref, ref_corner), (tgt, at_tgt), window_px) < MIN_VALID:
+        return Status.MASKED
+    refined = _refined(ref, tgt, ref_corner, at_tgt, window_px, (dx - whole[0], dy - whole[1]))
     if refined is None or not refined.disagreement <= MAX_DISAGREEMENT:
-        return _rejected(Status.INCONSISTENT, ref_corner, window_px, peak)
+        return Status.INCONSISTENT
     cov = refined.cov_px + peak.ridge_px
     # the structure that two sensors share tells less, and large windows of it are few
-    if np.linalg.eigvalsh(cov)[0] > (MAX_SIGMA_PX if ref.detail else 2 * MAX_SIGMA_PX) ** 2:
-        return _rejected(Status.LOW_TEXTURE, ref_corner, window_px, peak)
-    shift = refined.shift_px + whole + tgt_corner - ref_corner
-    return refined.centre_px, shift, cov, refined.disagreement, peak.score, peak.significance, Status.KEPT
+    if _least_variance(*cov.ravel().tolist()) > (MAX_SIGMA_PX if ref.detail else 2 * MAX_SIGMA_PX) ** 2:
+        return Status.LOW_TEXTURE
+    beyond = (at_tgt[0] - ref_corner[0], at_tgt[1] - ref_corner[1])
+    found.ref_px[k], found.shift_px[k], found.cov_px[k] = refined.centre_px, refined.shift_px + beyond, cov
+    found.disagreement[k] = refined.disagreement
+    return Status.KEPT
+
+
+def _least_variance(xx: float, xy: float, yx: float, yy: float) -> float:
+    """The smaller eigenvalue of a covariance."""
+    return (xx + yy) / 2 - math.hypot((xx - yy) / 2, (xy + yx) / 2)
 
 
 def _refined(
     ref: Field,
     tgt: Field,
-    ref_corner: tuple[int, int],
-    tgt_corner: tuple[int, int],
+    ref_corner: _Corner,
+    tgt_corner: _Corner,
     window_px: int,
     start_px: tuple[float, float],
 ) -> Refined | None:
@@ -119,20 +149,26 @@ def _refined(
     if not ref.detail:
         return refine_structure(ref, tgt, ref_corner, tgt_corner, window_px, start_px)
     found = refine(ref, tgt, ref_corner, tgt_corner, window_px, start_px)
-    return None if found is None or np.abs(found.shift_px).max() > 1 else found
+    return None if found is None or max(map(abs, found.shift_px.tolist())) > 1 else found
 
 
 def locate(
     ref: Field, tgt: Field, ref_corner: Pixels, tgt_corner: Pixels, window_px: int, reach: int
 ) -> tuple[Peak | None, Status]:
     """The best whole-pixel place of a window, and whether there is one."""
+    return _locate(ref, tgt, _corner(ref_corner), _corner(tgt_corner), window_px, reach)
+
+
+def _locate(
+    ref: Field, tgt: Field, ref_corner: _Corner, tgt_corner: _Corner, window_px: int, reach: int
+) -> tuple[Peak | None, Status]:
     if not (_inside(ref, ref_corner, window_px, MARGIN_PX) and _inside(tgt, tgt_corner, window_px, reach + MARGIN_PX)):
         return None, Status.OUT_OF_RANGE
-    if _valid_share((ref, _corner(ref_corner)), (ref, _corner(ref_corner)), window_px) < MIN_VALID:
+    if _valid_share((ref, ref_corner), (ref, ref_corner), window_px) < MIN_VALID:
         return None, Status.MASKED
-    if edge_share(ref, _corner(ref_corner), window_px) < MIN_EDGES:
+    if edge_share(ref, ref_corner, window_px) < MIN_EDGES:
         return None, Status.LOW_TEXTURE
-    peak = find_peak(ref, tgt, _corner(ref_corner), _corner(tgt_corner), window_px=window_px, reach_px=reach)
+    peak = find_peak(ref, tgt, ref_corner, tgt_corner, window_px=window_px, reach_px=reach)
     if peak is None:
         return None, Status.LOW_TEXTURE
     if peak.score <= 0:
@@ -148,18 +184,18 @@ def trusted_covariance(matches: Matches) -> FloatArray:
     That disagreement sees what residuals cannot: edges that lie elsewhere in another band, or changed ground.
     """
     kept = matches.status == Status.KEPT
-    typical = max(1.0, float(np.median(matches.disagreement[kept])) / _MEDIAN_CHI2) if kept.any() else 1.0
+    typical = max(1.0, float(np.median(matches.disagreement[kept])) / MEDIAN_CHI2) if kept.any() else 1.0
     widening = typical * np.maximum(1.0, matches.disagreement / (2 * typical))
     return np.asarray(matches.cov_px * widening[:, None, None] + LOCKING_PX**2 * np.eye(2))
 
 
 def concatenated(parts: Sequence[Matches]) -> Matches:
     """The matches of several blocks as one."""
-    parts = [_gathered([]), *parts]
+    parts = [_nothing(np.zeros((0, 2), np.intp)), *parts]
     return Matches(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Matches)))
 
 
-_MEDIAN_CHI2 = 1.386
+MEDIAN_CHI2 = 1.386
 """Median of chi-squared with two degrees of freedom."""
 
 
@@ -169,36 +205,18 @@ def edge_share(field: Field, corner: tuple[int, int], window_px: int) -> float:
     return float(cv2.norm(field.edges[row : row + window_px, col : col + window_px]) ** 2) / window_px**2
 
 
-def _corner(px: Pixels) -> tuple[int, int]:
+def _corner(px: Pixels) -> _Corner:
     return int(px[0]), int(px[1])
 
 
-def _inside(field: Field, corner: Pixels, window_px: int, margin_px: int) -> bool:
+def _inside(field: Field, corner: _Corner, window_px: int, margin_px: int) -> bool:
     height, width = field.valid.shape
-    low, high = corner - margin_px, corner + window_px + margin_px
-    return bool((low >= 0).all() and high[0] <= width and high[1] <= height)
+    beyond = window_px + margin_px
+    return min(corner) >= margin_px and corner[0] + beyond <= width and corner[1] + beyond <= height
 
 
-def _valid_share(one: tuple[Field, tuple[int, int]], other: tuple[Field, tuple[int, int]], window_px: int) -> float:
+def _valid_share(one: tuple[Field, _Corner], other: tuple[Field, _Corner], window_px: int) -> float:
+    if one[0].whole and other[0].whole:
+        return 1.0
     seen = [f.known[row : row + window_px, col : col + window_px] for f, (col, row) in (one, other)]
     return float(np.count_nonzero(seen[0] & seen[1])) / window_px**2
-
-
-def _rejected(status: Status, ref_corner: Pixels, window_px: int, peak: Peak | None) -> _Match:
-    score, significance = (peak.score, peak.significance) if peak else (0.0, 0.0)
-    centre = np.asarray(ref_corner + window_px / 2, float)
-    return centre, np.zeros(2), 1e6 * np.eye(2), 0.0, score, significance, status
-
-
-def _gathered(found: list[_Match]) -> Matches:
-    n = len(found)
-    columns = list(zip(*found, strict=True)) if found else [()] * 7
-    return Matches(
-        ref_px=np.array(columns[0], float).reshape(n, 2),
-        shift_px=np.array(columns[1], float).reshape(n, 2),
-        cov_px=np.array(columns[2], float).reshape(n, 2, 2),
-        disagreement=np.array(columns[3], float),
-        score=np.array(columns[4], float).clip(0, 1),
-        significance=np.array(columns[5], float),
-        status=np.array(columns[6], np.uint8),
-    )

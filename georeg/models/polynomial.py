@@ -66,7 +66,7 @@ class PolynomialDisplacement(Model):
         of_each = rows.reshape(2 * len(uv), len(unknowns))
         if unknowns.shape[1] < len(unknowns):  # else all are free
             of_each = of_each @ unknowns
-        return of_each.reshape(len(uv), 2, -1)
+        return of_each.reshape(len(uv), 2, unknowns.shape[1])
 
     def _displacement(self, uv: FloatArray) -> FloatArray:
         return np.asarray(self._design(uv) @ self.coefficients)
