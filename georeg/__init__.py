@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from georeg.align import match as match
     from georeg.apply import apply as apply
     from georeg.apply import apply_all as apply_all
+    from georeg.batch import Scene as Scene
+    from georeg.batch import align_all as align_all
     from georeg.by_hand import fit_by_hand as fit_by_hand
     from georeg.errors import GeoregError as GeoregError
     from georeg.export import export as export
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from georeg.fit import fit as fit
     from georeg.gcps import read_points as read_points
     from georeg.in_place import undo as undo
+    from georeg.options import BatchOptions as BatchOptions
     from georeg.options import FitOptions as FitOptions
     from georeg.options import HandOptions as HandOptions
     from georeg.options import InputOptions as InputOptions
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Accuracy": "accuracy",
     "Alignment": "align",
+    "BatchOptions": "options",
     "Fit": "fit",
     "FitOptions": "options",
     "GeoregError": "errors",
@@ -48,9 +52,11 @@ _HOME = {
     "InputOptions": "options",
     "LimitOptions": "options",
     "MatchOptions": "options",
+    "Scene": "batch",
     "TiePoints": "tie_points",
     "WriteOptions": "options",
     "align": "align",
+    "align_all": "batch",
     "apply": "apply",
     "apply_all": "apply",
     "assess": "align",

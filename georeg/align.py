@@ -27,7 +27,8 @@ from georeg.models import FloatArray, Model, identity
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement
-from georeg.raster import check_bands, open_pair
+from georeg.raster import Raster, check_bands, open_pair, open_raster, open_reference
+from georeg.reader import Reader
 from georeg.sanity import Geometry, check_geometry, check_options, geometry
 from georeg.search import find_tie_points
 from georeg.seeds import seeds
@@ -274,10 +275,25 @@ def match(
     MatchError
         Too few tie points.
     """
-    inputs, matching = inputs or InputOptions(), matching or MatchOptions()
-    pair, names = _open_pair(reference, target, inputs)
+    inputs = inputs or InputOptions()
+    ref = open_reference(reference, nodata=inputs.ref_nodata)
+    return match_onto(ref, target, inputs, matching or MatchOptions(), progress, executor)
+
+
+def match_onto(
+    reference: Raster,
+    target: PathLike,
+    inputs: InputOptions,
+    matching: MatchOptions,
+    progress: Progress,
+    executor: Executor | None = None,
+    opened: Reader | None = None,
+) -> TiePoints:
+    """As `match`; ``opened`` is a reader of the reference that is open already, and stays so."""
+    pair, names = _pair(reference, target, inputs)
     made = None if inputs.gcp is None else gcps.points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
-    points = find_tie_points(pair, names, matching, progress, () if made is None else seeds(made, pair), executor)
+    starts = () if made is None else seeds(made, pair)
+    points = find_tie_points(pair, names, matching, progress, starts, executor, opened)
     if points.kept.sum() < MIN_TIE_POINTS:
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
         raise MatchError(
@@ -298,10 +314,8 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
-def _open_pair(reference: PathLike, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
-    ref, tgt = open_pair(
-        reference, target, ref_nodata=inputs.ref_nodata, tgt_nodata=inputs.tgt_nodata, initial=inputs.initial
-    )
+def _pair(ref: Raster, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
+    tgt = open_raster(target, nodata=inputs.tgt_nodata, initial=inputs.initial, reference=ref)
     names = Inputs(
         _absolute(ref.path),
         _absolute(tgt.path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext, suppress
@@ -132,8 +133,8 @@ def apply_all(
         _Job(scene, source, _output(path, source, options), options)
         for source, path in zip(sources, paths, strict=True)
     ]
-    with nullcontext() if folder is None else _folder(os.fspath(folder)):
-        _check_names(jobs)
+    with nullcontext() if folder is None else made_folder(os.fspath(folder)):
+        check_names(job.path for job in jobs)
         for job in jobs:
             job.check([*protected, *(other.source.path for other in jobs)])
         done = (job.write(progress, executor) for job in jobs)
@@ -270,23 +271,32 @@ def _output(path: PathLike | None, source: Raster | VectorFile, options: WriteOp
 
 def _name(source: Raster | VectorFile, options: WriteOptions) -> str:
     """Of the output in a folder."""
-    stem, suffix = os.path.splitext(source.name)
-    if not isinstance(source, Raster):
-        return source.name
+    return output_name(source.name, options) if isinstance(source, Raster) else source.name
+
+
+def output_name(name: str, options: WriteOptions) -> str:
+    """Of the output of a raster in a folder."""
+    stem, suffix = os.path.splitext(name)
     if options.format == "vrt":
         return stem + ".vrt"
-    return source.name if suffix.lower() in (".tif", ".tiff") else stem + ".tif"
+    return name if suffix.lower() in (".tif", ".tiff") else stem + ".tif"
 
 
-def _check_names(jobs: Sequence[_Job]) -> None:
-    names = [os.path.basename(job.path) for job in jobs]
-    for name in names:
-        if names.count(name) > 1:
-            raise OutputError(f"{names.count(name)} targets would be written as {name}; give them in separate calls")
+def check_names(paths: Iterable[str]) -> None:
+    """Make sure that no two of the outputs in a folder have one name.
+
+    Raises
+    ------
+    OutputError
+        Two have.
+    """
+    for name, n in Counter(os.path.basename(os.path.normcase(path)) for path in paths).items():
+        if n > 1:
+            raise OutputError(f"{n} targets would be written as {name}; give them in separate calls")
 
 
 @contextmanager
-def _folder(path: str) -> Iterator[None]:
+def made_folder(path: str) -> Iterator[None]:
     """A folder that is there; if it was made and nothing is put in it, it goes again."""
     new = not os.path.isdir(path)
     try:

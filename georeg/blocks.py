@@ -85,20 +85,26 @@ class Measured:
     n_controls: int
 
 
-def blocks_of(centre_px: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    """Window centres by square of `BLOCK_PX`, row by row."""
+def blocks_of(centre_px: NDArray[np.intp], strip: int) -> list[NDArray[np.intp]]:
+    """Window centres by square of `BLOCK_PX`, row by row of strips of so many squares."""
     square = centre_px // BLOCK_PX
-    order = np.lexsort((centre_px[:, 0], centre_px[:, 1], square[:, 0], square[:, 1]))
+    order = np.lexsort((centre_px[:, 0], centre_px[:, 1], square[:, 0], square[:, 1], square[:, 0] // strip))
     edges = np.flatnonzero(np.any(np.diff(square[order], axis=0), axis=1)) + 1
     return [part for part in np.split(centre_px[order], edges) if len(part)]
 
 
-def halo_px(window_px: int, wander_px: int, how: How) -> int:
-    """Pixels to read around the centre of a window."""
+def widest_reach_px(window_px: int) -> int:
+    """How far a window can be sought."""
+    return max(window_px // 4, 4)
+
+
+def halo_px(window_px: int, wander_px: int, how: How, reach_px: int | None = None) -> int:
+    """Pixels to read around the centre of a window; by default for the widest reach."""
     if how == "fast":
         return window_px // 2
     context = math.ceil(3 * LOCAL_PX) if how == "structure" else 0
-    return window_px // 2 + max(window_px // 4, 4) + wander_px + MARGIN_PX + context + 1
+    reach = widest_reach_px(window_px) if reach_px is None else reach_px
+    return window_px // 2 + reach + wander_px + MARGIN_PX + context + 1
 
 
 def _windows(side: Sampling, block: Block) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -166,14 +172,14 @@ def _together(block: Block) -> list[NDArray[np.intp]]:
     What looks at more than a window's surroundings is always prepared for all.
     """
     plain = all(look.preprocess == "none" and look.combine == "none" for look in block.looks)
-    side = 2 * halo_px(block.window_px, block.wander_px, block.how)
+    side = 2 * halo_px(block.window_px, block.wander_px, block.how, block.reach_px)
     if block.how != "phase" or not plain or len(block.centre_px) * side**2 > math.prod(block.grid.shape):
         return [block.centre_px]
     return list(block.centre_px[:, None])
 
 
 def _prepared(block: Block, sides: list[Sampling], windows: NDArray[np.intp]) -> _Part:
-    halo = halo_px(block.window_px, block.wander_px, block.how)
+    halo = halo_px(block.window_px, block.wander_px, block.how, block.reach_px)
     low, high = windows.min(axis=0) - halo, windows.max(axis=0) + halo
     window = Window(int(low[0]), int(low[1]), *(int(n) for n in high - low))
     images = []

@@ -20,6 +20,7 @@ import georeg
 from georeg.errors import GeoregError
 from georeg.interrupts import interrupted, listening
 from georeg.options import (
+    BatchOptions,
     ExecutionOptions,
     FitOptions,
     HandOptions,
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with listening(own_process=argv is None), _warnings_told():
             # what the verbs need takes half a second to import: not for --help
             verbs = importlib.import_module("georeg.verbs")
-            getattr(verbs, arguments.verb)(arguments)
+            code: int | None = getattr(verbs, arguments.verb)(arguments)
     except GeoregError as exc:
         print(f"georeg: {exc}", file=sys.stderr)
         return exc.exit_code
@@ -60,14 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as exc:  # noqa: BLE001 - whoever meets a bug of ours gets a sentence, not a page of our code
         print(f"georeg: {_unforeseen(exc)}", file=sys.stderr)
         return 1
-    return 0
+    return code or 0
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if hasattr(arguments, "in_place") and arguments.in_place == (arguments.output is not None):
-        parser.error("give either -o FILE or --in-place")
+    if hasattr(arguments, "in_place"):
+        n_given = arguments.in_place + (arguments.output is not None)
+        if n_given > 1 or (n_given == 0 and arguments.verb != "batch"):
+            parser.error("give either -o FILE or --in-place")
     return arguments
 
 
@@ -109,6 +112,19 @@ def _parser() -> argparse.ArgumentParser:
     _output(verb, "the corrected target, a GeoTIFF or .vrt; a .png or .jpg too, of two plain pictures", required=False)
     verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions)
+
+    verb = _verb(
+        verbs,
+        "batch",
+        "align many rasters to one, each by itself: what is refused stops none of the others",
+        from_file="@",
+    )
+    verb.add_argument("reference", metavar="REFERENCE", help="the trusted raster")
+    verb.add_argument(
+        "targets", nargs="+", metavar="TARGET", help="the rasters to correct; @FILE stands for the lines of a file"
+    )
+    _output(verb, "for the corrected targets; without it they are only measured", required=False, metavar="FOLDER")
+    _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, BatchOptions, ExecutionOptions)
 
     verb = _verb(verbs, "match", "measure tie points between two rasters")
     _two_rasters(verb)
@@ -160,9 +176,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(verbs: Any, name: str, doc: str) -> argparse.ArgumentParser:
+def _verb(verbs: Any, name: str, doc: str, *, from_file: str | None = None) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
-        name, help=doc, description=doc[0].upper() + doc[1:] + ".", epilog=EPILOG
+        name,
+        help=doc,
+        description=doc[0].upper() + doc[1:] + ".",
+        epilog=EPILOG,
+        fromfile_prefix_chars=from_file,
     )
     verb._negative_number_matcher = re.compile(r"-\.?\d")  # before Python 3.14, -3.4e38 would be taken for an option
     verb.set_defaults(verb=name)
@@ -176,8 +196,8 @@ def _two_rasters(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("target", metavar="TARGET", help="the raster to correct")
 
 
-def _output(verb: argparse.ArgumentParser, doc: str, *, required: bool = True) -> None:
-    verb.add_argument("-o", "--output", metavar="FILE", required=required, help=doc)
+def _output(verb: argparse.ArgumentParser, doc: str, *, required: bool = True, metavar: str = "FILE") -> None:
+    verb.add_argument("-o", "--output", metavar=metavar, required=required, help=doc)
 
 
 def _options(verb: argparse.ArgumentParser, *groups: type[Any]) -> None:

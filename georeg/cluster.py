@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from georeg.options import ExecutionOptions
 PATIENCE_S = 10.0
 """How long a scheduler may take to answer."""
 _log = logging.getLogger(__name__)
-distributed = Lazily("distributed")
+distributed, dask_config = Lazily("distributed"), Lazily("dask.config")
 
 
 @contextmanager
@@ -51,17 +50,17 @@ def cluster(options: ExecutionOptions) -> Iterator[Executor | None]:
 def _local(n_workers: int) -> Iterator[Any]:
     """A client of worker processes that are heard on this machine alone and end with this."""
     with (
-        tempfile.TemporaryDirectory(prefix="georeg-dask-", ignore_cleanup_errors=True) as folder,
+        dask_config.set({"distributed.worker.profile.enabled": False}),  # it takes a third of the work's own time
         distributed.LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
-            local_directory=folder,
         ) as local,
         distributed.Client(local) as client,
     ):
+        client.run(exec, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)")  # Ctrl-C is for us to hear
         yield client
 
 

@@ -84,6 +84,12 @@ class Decoded:
                 rows, cols = slice(low[0] - top, high[0] - top), slice(low[1] - left, high[1] - left)
                 yield rows, cols, self._get(i, j, bands).cut(*inside)
 
+    def forget(self) -> None:
+        """Keep nothing any more."""
+        with self._lock:
+            self._kept.clear()
+            self._n_bytes = 0
+
     def _get(self, i: int, j: int, bands: Bands) -> Pixels:
         key = (i, j, bands)
         with self._lock:

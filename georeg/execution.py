@@ -34,6 +34,18 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def check_workers(n_threads: int | None, executor: Executor | None) -> None:
+    """Make sure that only one of them says who works.
+
+    Raises
+    ------
+    InputError
+        Both are given.
+    """
+    if executor is not None and n_threads is not None:
+        raise InputError(f"--threads is {n_threads}, but the work is done elsewhere; leave it out")
+
+
 @contextmanager
 def workers(n_threads: int | None = None, executor: Executor | None = None) -> Iterator[Executor]:
     """A pool of threads, or an executor that is not ours to shut down; nothing that it was given is left when this ends.
@@ -45,8 +57,7 @@ def workers(n_threads: int | None = None, executor: Executor | None = None) -> I
     InputError
         Both are given.
     """
-    if executor is not None and n_threads is not None:
-        raise InputError(f"--threads is {n_threads}, but the work is done elsewhere; leave it out")
+    check_workers(n_threads, executor)
     _give_back()
     with LIMITS:
         if executor is not None:
@@ -68,7 +79,8 @@ class Lent(Executor):
 
     def __init__(self, executor: Executor) -> None:
         self._executor, self._parcels, self._sent = executor, Parcels(), set[Future[Any]]()
-        self._here = isinstance(executor, ThreadPoolExecutor)
+        self._threads = isinstance(executor, ThreadPoolExecutor)
+        self.here: Executor = executor if self._threads else ThreadPoolExecutor(available_threads(), "georeg")
         self._total, self._read = current(), dict[str, Traffic]()
         self.in_flight = max(2 * _n_workers(executor), LEAST_IN_FLIGHT)
 
@@ -76,7 +88,7 @@ class Lent(Executor):
         """Of one task, the only argument."""
         (task,) = args
         try:
-            if self._here:
+            if self._threads:
                 future = self._executor.submit(function, task)
             else:
                 parcels = self._parcels
@@ -126,6 +138,8 @@ class Lent(Executor):
     def withdraw(self) -> None:
         """Cancel what has not started, and wait for what has."""
         wait([future for future in list(self._sent) if not future.cancel()])
+        if not self._threads:
+            self.here.shutdown()
 
 
 def _n_workers(executor: Executor) -> int:
@@ -150,6 +164,11 @@ def _give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
             trim(0)
+
+
+def near(executor: Executor) -> Executor:
+    """For tasks too small to be sent away, or that need what only this process has: threads here."""
+    return executor.here if isinstance(executor, Lent) else executor
 
 
 def run_ordered(
@@ -182,14 +201,6 @@ def at_once(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], n
     """Results of ``function`` of each of a few tuples of arguments, on threads of this process."""
     with ThreadPoolExecutor(n_threads or available_threads()) as pool:
         return list(pool.map(lambda arguments: function(*arguments), tasks))
-
-
-def both(function: Callable[..., Result], sides: Iterable[tuple[Any, ...]]) -> list[Result]:
-    """Results of ``function`` for the arguments of the reference and of the target, computed at the same time."""
-    first, second = sides
-    with ThreadPoolExecutor(1, thread_name_prefix="georeg") as pool:
-        other = pool.submit(function, *second)
-        return [function(*first), other.result()]
 
 
 def counted(results: Iterable[Result], total: int, stage: str, progress: Progress) -> Iterator[Result]:

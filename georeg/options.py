@@ -146,6 +146,17 @@ class LimitOptions:
 
 
 @dataclass(frozen=True)
+class BatchOptions:
+    """How many targets are aligned to one reference."""
+
+    cache_mb: int = option(
+        256,
+        "megabytes of decoded pixels of the reference that are kept from one target to the next; where all that is used fits, "
+        "each part of its file is decoded once. Its means on larger pixels, some ten megabytes, come on top",
+    )
+
+
+@dataclass(frozen=True)
 class ExecutionOptions:
     """What does the work: by default threads of this process. The result is the same."""
 

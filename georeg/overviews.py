@@ -10,11 +10,11 @@ from typing import Any
 
 import rasterio
 import rasterio.shutil
-from rasterio.env import get_gdal_config, set_gdal_config
 
 from georeg.creation import BLOCK_PX, Creation
 from georeg.errors import OutputError
 from georeg.files import SIDECARS
+from georeg.gdal_cache import BOUND
 from georeg.reader import CACHE_BYTES
 from georeg.tiff import ASCII, Entry, read_tiff, read_values
 from georeg.tiff_edit import copy_laid_out
@@ -65,9 +65,8 @@ def bounded_cache() -> Iterator[None]:
     """Meanwhile GDAL keeps no more decoded blocks than while rasters are read, or fewer if that was set: by default it is a
     twentieth of the memory.
     """
-    before = get_gdal_config("GDAL_CACHEMAX")
-    set_gdal_config("GDAL_CACHEMAX", min(before, CACHE_BYTES))
+    BOUND.enter(CACHE_BYTES, only_lower=True)
     try:
         yield
     finally:
-        set_gdal_config("GDAL_CACHEMAX", before)
+        BOUND.leave()

@@ -32,7 +32,11 @@ TOO_FEW = 0.3
 ENOUGH_POINTS = 20
 """And where fewer than these do."""
 PROMISING = 0.7
-"""Where the georeferencing lets so large a share of few windows be found, all are matched before the search."""
+"""Where a prior lets so large a share of few windows be found, it is near."""
+ENOUGH_FEW = 30
+"""Where so many were found, none lies much farther from a prior than all of these."""
+LEAST_REACH_PX = 8
+"""But they are sought at least this far, and twice as far as the farthest of the few lies."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +70,25 @@ def matched_ahead(tiles: Tiles, progress: Progress) -> Matched | None:
     if prior is None or few.kept.mean() < PROMISING:
         return None
     window_px = options.window_px or _suited_window(few)
-    return dense(tiles, prior, window_px, "phase", progress)
+    return dense(tiles, prior, window_px, "phase", progress, _reach_px(few, prior))
 
 
 def matched(tiles: Tiles, found: Prior, progress: Progress) -> Matched:
     """Improve what a search has found level by level, until it no longer moves, and match all windows through it."""
     prior, window_px, levels = found.model, tiles.options.window_px, _tile_levels(found.level)
+    reach_px: int | None = None
     for k, level in enumerate(levels):
         progress("refine", k, len(levels))
         for _ in range(1 if level > levels[-1] else MAX_ROUNDS):
             few, before = _few(tiles, prior, level, found.how), prior
             better = _improved(few, prior)
             prior = better or prior
+            reach_px = _reach_px(few, prior) if better and level == 1 else None
             window_px = tiles.options.window_px or (_suited_window(few) if better else None)
             if apart(tiles.pair, before, prior) < STILL_PX:
                 break
     progress("refine", len(levels), len(levels))
-    return dense(tiles, prior, window_px, found.how, progress)
+    return dense(tiles, prior, window_px, found.how, progress, reach_px)
 
 
 def _tile_levels(level: int) -> list[int]:
@@ -103,7 +109,18 @@ def _improved(few: TiePoints, prior: Model) -> Model | None:
     return improved(kept, prior, Affine) or improved(kept, prior, Translation)
 
 
-def dense(tiles: Tiles, prior: Model, window_px: int | None, seen: How, progress: Progress) -> Matched:
+def _reach_px(few: TiePoints, prior: Model) -> int | None:
+    """How far windows need be sought about ``prior``, where few of them leave little doubt of it; None: as far as they can."""
+    kept = few.subset(few.kept)
+    if len(kept) < ENOUGH_FEW or few.kept.mean() < PROMISING:
+        return None
+    farthest = float(np.hypot(*(kept.ref_xy - prior(kept.tgt_xy)).T).max()) / kept.gsd
+    return LEAST_REACH_PX + 2 * math.ceil(farthest)
+
+
+def dense(
+    tiles: Tiles, prior: Model, window_px: int | None, seen: How, progress: Progress, reach_px: int | None = None
+) -> Matched:
     """Tie points at full resolution, by the matcher asked for, else by the first that finds enough.
 
     Pixels may be finer than what they show. Where too few match, larger ones are tried.
@@ -127,6 +144,7 @@ def dense(tiles: Tiles, prior: Model, window_px: int | None, seen: How, progress
                 how,
                 window_px=window_px,
                 spacing_px=options.spacing_px,
+                reach_px=reach_px if level == 1 and how in ("phase", "fast") else None,
                 progress=progress,
             )
             agreeing = _agreeing(points, prior)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from types import TracebackType
 from typing import Any
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.env import get_gdal_config, set_gdal_config
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from georeg.decoded import Bands, Decoded, Pixels, part_shape
 from georeg.errors import InputError
+from georeg.gdal_cache import BOUND
 from georeg.raster import Raster, dataset_of
 from georeg.reduced import Reduced, blank, copy_pixels, held_factor, least_factor
 from georeg.remote import current, fetch_blocks, fetching, without_secrets
 
 CACHE_BYTES = 64 * 2**20
 """Decoded blocks that GDAL may keep while it writes, or reads what georeg does not keep itself."""
-GDAL_BYTES = 16 * 2**20
+GDAL_BYTES = 8 * 2**20
 """The same while georeg keeps what it reads."""
-KEPT_BYTES = 40 * 2**20
+KEPT_BYTES = 32 * 2**20
 """Decoded pixels of one raster that are kept for the next window."""
 _LARGEST_PART_BYTES = 16 * 2**20
 """Blocks larger than this are left to GDAL."""
@@ -42,19 +42,19 @@ class Reader:
     raster without overviews are made once. A context manager: leaving it closes all handles. Pickling keeps the description
     alone.
 
-    What is less opaque than ``least_alpha`` of 255 is not valid.
+    What is less opaque than ``least_alpha`` of 255 is not valid. About ``kept_bytes`` of decoded pixels are kept.
     """
 
-    def __init__(self, raster: Raster, least_alpha: int = 128) -> None:
+    def __init__(self, raster: Raster, least_alpha: int = 128, kept_bytes: int = KEPT_BYTES) -> None:
         self.raster, self.least_alpha = raster, least_alpha
         self._lock, self._holding = threading.Lock(), threading.Lock()
         self._open: dict[bool | tuple[str, int], Any] = {}
-        self._own, self._owned = threading.local(), list[Any]()
+        self._free: list[Any] = []
         self._held: dict[tuple[Bands, int], Reduced] = {}
         self._traffic = current()
-        self._part = part_shape(raster.shape, raster.block_shape)
-        self._decoded = Decoded(self._decode, raster.shape, self._part, KEPT_BYTES)
-        part_bytes = math.prod(self._part) * max(np.dtype(name).itemsize for name in raster.dtypes)
+        self.part_shape = part_shape(raster.shape, raster.block_shape)
+        self._decoded = Decoded(self._decode, raster.shape, self.part_shape, kept_bytes)
+        part_bytes = math.prod(self.part_shape) * max(np.dtype(name).itemsize for name in raster.dtypes)
         self._by_parts = not raster.remote and part_bytes <= _LARGEST_PART_BYTES
 
     @property
@@ -63,9 +63,7 @@ class Reader:
         return self._decoded.n_decoded
 
     def __enter__(self) -> Reader:
-        # GDAL would keep a twentieth of the memory in decoded blocks; it is put back on leaving
-        self._cache_bytes = get_gdal_config("GDAL_CACHEMAX")
-        set_gdal_config("GDAL_CACHEMAX", GDAL_BYTES if self._by_parts else CACHE_BYTES)
+        BOUND.enter(GDAL_BYTES if self._by_parts else CACHE_BYTES)
         return self
 
     def __exit__(
@@ -74,10 +72,11 @@ class Reader:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
-            while self._owned:
-                self._owned.pop().close()
-            self._own = threading.local()
-        set_gdal_config("GDAL_CACHEMAX", self._cache_bytes)
+            while self._free:
+                self._free.pop().close()
+            self._held.clear()
+        self._decoded.forget()
+        BOUND.leave()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Reader, (self.raster, self.least_alpha))
@@ -170,7 +169,7 @@ class Reader:
             return None
         with self._lock:
             if (bands, factor) not in self._held:
-                self._held[bands, factor] = Reduced(self.raster.shape, self._part, len(bands), factor)
+                self._held[bands, factor] = Reduced(self.raster.shape, self.part_shape, len(bands), factor)
             return self._held[bands, factor]
 
     @cached_property
@@ -189,10 +188,8 @@ class Reader:
 
     def _decode(self, window: Window, bands: Bands) -> Pixels:
         """Pixels at full resolution, of a local file."""
-        alone = self.raster.driver == "GTiff"
-        with nullcontext() if alone else self._lock:
+        with self._handle_alone() as handle:
             try:
-                handle = self._own_handle() if alone else self._handle(False)
                 values = handle.read(list(bands), window=window)
                 valid = self._valid(handle, values, bands, {"window": window})
             except (RasterioError, CPLE_BaseError, ValueError) as exc:
@@ -203,14 +200,21 @@ class Reader:
                 held.add(window, pixels)
         return pixels
 
-    def _own_handle(self) -> Any:
-        """Of this thread."""
-        handle = getattr(self._own, "handle", None)
-        if handle is None:
-            handle = self._own.handle = dataset_of(self.raster.path, OVERVIEW_LEVEL="NONE")
+    @contextmanager
+    def _handle_alone(self) -> Iterator[Any]:
+        """One from which no other thread reads meanwhile: of a GeoTIFF any that is free, or a new one; else the only one."""
+        if self.raster.driver != "GTiff":
             with self._lock:
-                self._owned.append(handle)
-        return handle
+                yield self._handle(False)
+            return
+        try:
+            handle = self._free.pop()
+        except IndexError:
+            handle = dataset_of(self.raster.path, OVERVIEW_LEVEL="NONE")
+        try:
+            yield handle
+        finally:
+            self._free.append(handle)
 
     def _read_inside(
         self, window: Window, shape: tuple[int, int], bands: Sequence[int], reduce: int, overviews: bool

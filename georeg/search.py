@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -32,6 +33,8 @@ from georeg.tiles import Tiles, overview, window
 STRAIGHT_PX, STRAIGHT_SHARE = 0.01, 0.1
 """Windows are matched again through a model that lays their corners otherwise by more than this, in the median, and by more
 than this share of the deviation of tie points."""
+TELLING = 600
+"""So many tie points tell whether the ground is bent."""
 PRECISE_BEND_PX = 0.2
 """Windows of half the side are matched on bent ground where they are known better than this."""
 MAX_AGAIN = 4
@@ -47,12 +50,13 @@ def find_tie_points(
     progress: Progress,
     seeds: Sequence[Seed] = (),
     executor: Executor | None = None,
+    opened: Reader | None = None,
 ) -> TiePoints:
     """Tie points of a pair at full resolution, the rejected ones too.
 
     The overviews give candidates for where the target lies, tiles decide between them; passes over ever finer levels
     improve this prior until it no longer moves, and the last pass matches every window through it. With ``seeds``, these are
-    the only candidates.
+    the only candidates. ``opened`` is a reader of the reference that is open already, and stays so.
 
     Raises
     ------
@@ -61,8 +65,9 @@ def find_tie_points(
     MatchError
         Two placements are as good as each other, or none of the ``seeds`` is confirmed.
     """
-    _check(options)
-    with Reader(pair.reference) as ref, Reader(pair.target) as tgt, workers(options.threads, executor) as pool:
+    check_matching(options)
+    reference = Reader(pair.reference) if opened is None else nullcontext(opened)
+    with reference as ref, Reader(pair.target) as tgt, workers(options.threads, executor) as pool:
         tiles = Tiles(pair, ref, tgt, names, options, pool)
         ahead = None if seeds else matched_ahead(tiles, progress)
         found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
@@ -85,7 +90,14 @@ def find_tie_points(
         return points if how == "fast" else straightened(tiles, points, prior, how, progress)
 
 
-def _check(options: MatchOptions) -> None:
+def check_matching(options: MatchOptions) -> None:
+    """Make sure that what can be asked for was.
+
+    Raises
+    ------
+    InputError
+        A number is out of its range.
+    """
     window = options.window_px
     if window is not None and (window < 16 or window % 8):
         raise InputError(f"--window-px is {window}; give a multiple of 8 from 16")
@@ -139,6 +151,7 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
             how,
             window_px=window_px,
             spacing_px=options.spacing_px,
+            reach_px=int(points.search_px),
             progress=progress,
         )
         if again.kept.sum() * len(points) < LEAST_KEPT * points.kept.sum() * len(again) or not again.kept.any():
@@ -170,7 +183,8 @@ def _described(points: TiePoints, prior: Model) -> Fit | None:
     """
     used = points.subset(known(points))
     try:
-        field = robust_fit(used, Local, seed=0)
+        some = used.subset(np.arange(len(used)) % math.ceil(len(used) / TELLING) == 0)
+        field = robust_fit(some, Local, seed=0)
         straight_px = max(STRAIGHT_PX, STRAIGHT_SHARE * _deviation_px(used, field.sigma_px))
         if distortion_px(points, prior, field.model) <= straight_px:
             return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from georeg.blocks import (
+    BLOCK_PX,
     CERTAIN,
     Block,
     How,
@@ -24,16 +25,17 @@ from georeg.blocks import (
     informative,
     least_significance,
     match_block,
+    widest_reach_px,
 )
-from georeg.execution import Progress, at_once, run_ordered, silent
+from georeg.execution import Progress, at_once, near, run_ordered, silent
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import Model, identity
 from georeg.options import MatchOptions
-from georeg.overlap import Pair, nodes
+from georeg.overlap import Pair, footprint, nodes
 from georeg.patches import Patches, Squares
 from georeg.placement import Placement, apply_transform, compose
-from georeg.reader import Reader
+from georeg.reader import KEPT_BYTES, Reader
 from georeg.tie_points import Inputs, Status, TiePoints
 from georeg.warp import Patch, sample
 
@@ -75,12 +77,14 @@ class Tiles:
         *,
         window_px: int | None = None,
         spacing_px: float | None = None,
+        reach_px: int | None = None,
         rough: bool = False,
         progress: Progress = silent,
     ) -> TiePoints:
         """Match about ``n_points`` windows through ``prior`` on pixels ``factor`` times the working grid's.
 
-        ``rough`` does it quickly, which is enough to tell where windows are to a fraction of a pixel.
+        They are sought within ``reach_px``, by default within a quarter of their side. ``rough`` does it quickly, which is
+        enough to tell where windows are to a fraction of a pixel.
         """
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
@@ -93,7 +97,7 @@ class Tiles:
             # large windows may reach over the outline by half: else they would leave the corners out
             margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
             centres = nodes(overlap, spacing, margins)
-            parts = blocks_of(centres)
+            parts = blocks_of(centres, self._strip(level))
         else:
             window_px = window_px or suited_to_squares_px(squares, how)
             halo = halo_px(window_px, window_px // 4, how)
@@ -101,7 +105,7 @@ class Tiles:
             spacing = spacing_px or max(math.sqrt(area / n_points), window_px / closest)
             parts = [nodes(shape, spacing, (halo, squares.side_px / 2)) for shape in squares.shapes()]
             centres = np.concatenate(parts)
-        reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5)
+        reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5, reach_px)
         measured: list[Measured] = []
         done = 0
         for block in self._run(level, prior, parts, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough):
@@ -125,10 +129,22 @@ class Tiles:
             (self.tgt, self.pair.target_placement(model), tgt),
         )
 
-    def _reach_px(self, window_px: int, gsd: float) -> int:
+    def _strip(self, level: GeoBox) -> int:
+        """How many squares wide strips may be whose decoded pixels are kept until the squares below have used them."""
+        gsd = abs(level.affine.determinant) ** 0.5
+        widest = math.inf
+        for reader, place, look in self.sides(identity()):
+            part, (left, top, right, bottom) = reader.part_shape, footprint(place).bounds
+            own = math.sqrt((right - left) * (bottom - top) / math.prod(reader.raster.shape))
+            bytes_px = sum(np.dtype(reader.raster.dtypes[band - 1]).itemsize for band in look.bands)
+            rows = 1.5 * BLOCK_PX * gsd / own + 2 * part[0]
+            widest = min(widest, (KEPT_BYTES / (rows * bytes_px) - 2 * part[1]) * own / gsd)
+        return max(1, int(widest / BLOCK_PX)) if math.isfinite(widest) else 1
+
+    def _reach_px(self, window_px: int, gsd: float, asked_px: int | None) -> int:
         """How far windows are sought from where they are expected: even, since large ones are compared on every second pixel,
         and by one of these more than is to be found."""
-        most = max(window_px // 4, 4)
+        most = widest_reach_px(window_px) if asked_px is None else min(asked_px, widest_reach_px(window_px))
         return most if self.reach is None else min(most, 2 * math.ceil(self.reach / gsd / 2) + 2)
 
     def max_shift(self) -> float:
@@ -148,7 +164,7 @@ class Tiles:
         rough: bool,
     ) -> Iterator[Measured]:
         (ref, ref_place, ref_look), (tgt, tgt_place, tgt_look) = self.sides(prior)
-        halo = halo_px(window_px, wander_px, how)
+        halo = halo_px(window_px, wander_px, how, reach_px)
         every = max(1, sum(map(len, parts)) // CONTROLS)
         template = Block(
             ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, np.zeros((0, 2), np.intp), np.zeros(0, np.intp),
@@ -163,7 +179,9 @@ class Tiles:
             )
             for chosen in parts
         )
-        return run_ordered(match_block, tasks, self.executor)
+        # few windows, or large pixels, which are made of all the others and kept in this process
+        executor = near(self.executor) if rough else self.executor
+        return run_ordered(match_block, tasks, executor)
 
     def _collect(self, measured: list[Measured], window_px: int, reach_px: int, gsd: float) -> TiePoints:
         matches = concatenated([m.matches for m in measured])

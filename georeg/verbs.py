@@ -8,13 +8,15 @@ import functools
 import json
 import os
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import georeg
 from georeg.cluster import cluster
-from georeg.errors import InputError, OutputError
+from georeg.errors import InputError, LimitError, OutputError
 from georeg.execution import Progress, silent
 from georeg.files import check_output, read_text, write_bytes
 from georeg.fit import Role
@@ -22,6 +24,7 @@ from georeg.initial import PIXELS
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json, points_from_dict, points_to_dict
 from georeg.lazily import Lazily
 from georeg.options import (
+    BatchOptions,
     ExecutionOptions,
     FitOptions,
     HandOptions,
@@ -45,7 +48,8 @@ HOW = {
     "vertices": "vertices moved",
 }
 
-Verb = Callable[[argparse.Namespace], None]
+Verb = Callable[[argparse.Namespace], int | None]
+"""Returns the exit code, where that is not 0."""
 by_hand, gcps, exporting = Lazily("georeg.by_hand"), Lazily("georeg.gcps"), Lazily("georeg.export")
 checkerboard, in_place = Lazily("georeg.report.checkerboard"), Lazily("georeg.in_place")
 rich = Lazily("rich.progress")
@@ -55,10 +59,10 @@ def _metered(verb: Verb) -> Verb:
     """The verb, and a line on standard error of what it read over the network, if it did."""
 
     @functools.wraps(verb)
-    def run(arguments: argparse.Namespace) -> None:
+    def run(arguments: argparse.Namespace) -> int | None:
         with metered() as traffic:
             try:
-                verb(arguments)
+                return verb(arguments)
             finally:
                 if traffic.n_requests and not arguments.quiet:
                     print(f"georeg: {traffic}", file=sys.stderr)
@@ -92,6 +96,51 @@ def align(arguments: argparse.Namespace) -> None:
             checkerboard.draw_checkerboard(alignment, arguments.picture)
         how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), **run)
     _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}")
+
+
+@_metered
+def batch(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    with _running(arguments) as run:
+        scenes = georeg.align_all(
+            arguments.reference,
+            arguments.targets,
+            arguments.output,
+            inputs=_chosen(arguments, InputOptions),
+            matching=_chosen(arguments, MatchOptions),
+            fitting=_chosen(arguments, FitOptions),
+            limits=_chosen(arguments, LimitOptions),
+            writing=_chosen(arguments, WriteOptions),
+            batch=_chosen(arguments, BatchOptions),
+            **run,
+        )
+        done = Counter(_told_scenes(scenes, as_json=arguments.json))
+    counts = {outcome: done[outcome] for outcome in ("aligned", "already aligned", "refused", "over a limit")}
+    if arguments.json:
+        _say(f'],\n"counts": {json.dumps(counts)}}}')
+    else:
+        told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
+        _say(f"{done.total()} targets in {time.monotonic() - began:.0f} s: {told}")
+    return 1 if done["refused"] else LimitError.exit_code if done["over a limit"] else 0
+
+
+def _told_scenes(scenes: Iterable[georeg.Scene], *, as_json: bool) -> Iterator[str]:
+    """The outcome of each target, once it is printed: a night's results are not kept for its end."""
+    if as_json:
+        _say('{"type": "georeg.Batch",\n"scenes": [')
+    for k, scene in enumerate(scenes):
+        if scene.alignment is not None:
+            _warn(scene.alignment.fitted, of=scene.name)
+        _say(("," if k else "") + json.dumps(scene.to_dict()) if as_json else f"{scene.name}: {_outcome(scene)}")
+        yield scene.outcome
+
+
+def _outcome(scene: georeg.Scene) -> str:
+    if scene.error is not None:
+        told = str(scene.error)
+        return told if told.startswith("refused") else f"refused: {told}"
+    assert scene.alignment is not None
+    return f"{scene.alignment.summary()}; {HOW[scene.how] if scene.how else 'nothing was changed'}"
 
 
 @_metered
@@ -136,9 +185,9 @@ def _table(fitted: georeg.Fit) -> str:
     return "\n".join(lines)
 
 
-def _warn(fitted: georeg.Fit) -> None:
+def _warn(fitted: georeg.Fit, of: str = "") -> None:
     for warning in fitted.warnings:
-        print(f"georeg: warning: {warning}", file=sys.stderr)
+        print(f"georeg: warning: {f'{of}: ' if of else ''}{warning}", file=sys.stderr)
 
 
 def _tie_points(path: str, hand: HandOptions) -> georeg.TiePoints:
@@ -307,6 +356,7 @@ class _Bar(AbstractContextManager[Progress]):
         self._bar = rich.Progress(
             rich.TextColumn("{task.description:<8}"), rich.BarColumn(), rich.MofNCompleteColumn(),
             rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), console=rich.Console(stderr=True),
+            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else what is printed meanwhile would go there
         )  # fmt: skip
         self._stages: dict[str, Any] = {}
 

@@ -297,9 +297,11 @@ def test_what_kills_every_worker_is_an_error_of_ours(client: Client) -> None:
 def test_workers_without_georeg_are_told_of(client: Client, pair: tuple[str, str]) -> None:
     """And nobody waits for them for ever."""
     client.run(exec, 'import sys; sys.modules["georeg.tasks"] = None')
-    with pytest.raises(ExecutionError, match=r"a worker cannot import georeg \([^\n]+\); install georeg \d"):
-        georeg.match(*pair, executor=client.get_executor())
-    client.restart()
+    try:
+        with pytest.raises(ExecutionError, match=r"a worker cannot import georeg \([^\n]+\); install georeg \d"):
+            georeg.match(*pair, executor=client.get_executor())
+    finally:
+        client.run(exec, 'import sys; del sys.modules["georeg.tasks"]')
 
 
 class Slow(Executor):

@@ -20,14 +20,14 @@ ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "lazily", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
     "models.splines", "models.local", "models.ladder", "initial", "remote", "raster",
-    "decoded", "reduced", "reader", "resampling", "placement", "warp",
+    "decoded", "reduced", "gdal_cache", "reader", "resampling", "placement", "warp",
     "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features", "matching.coarse",
     "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy",
     "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit",
     "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid",
     "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "uncertainty", "wkb", "arrow",
-    "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align",
+    "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "batch",
     "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(

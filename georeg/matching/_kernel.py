@@ -19,20 +19,15 @@ ADDRESS, INTEGER = ctypes.c_void_p, ctypes.c_int64
 _log = logging.getLogger(__name__)
 
 
-def structure(name: str, **members: Any) -> type[ctypes.Structure]:
-    """A C structure of these members, in this order."""
-    return type(name, (ctypes.Structure,), {"_fields_": list(members.items())})
-
-
 def numbers(name: str, *members: str) -> type[ctypes.Structure]:
     """A C structure of doubles."""
-    return structure(name, **dict.fromkeys(members, ctypes.c_double))
+    return type(name, (ctypes.Structure,), {"_fields_": [(member, ctypes.c_double) for member in members]})
 
 
 def load(library: Path, name: str, *arguments: Any) -> Callable[..., int] | None:
     """A function of a library; None where there is none for this machine.
 
-    What is called ends below 0 where there is no memory, and else with what `called` returns.
+    Its status is returned; one below 0 says that there is no memory.
     """
     try:
         function = getattr(ctypes.CDLL(str(library)), name)
@@ -46,6 +41,8 @@ def load(library: Path, name: str, *arguments: Any) -> Callable[..., int] | None
 
 
 def called(function: Callable[..., int]) -> Callable[..., int]:
+    """A function that raises MemoryError where this one returns less than 0."""
+
     def call(*arguments: Any) -> int:
         status = function(*arguments)
         if status < 0:

@@ -53,7 +53,8 @@ def coarse_shifts(
         deviations of chance, roughly. Empty where an image has no edges.
     """
     sides = (_orientation(ref, ref_valid), ref_valid), (_orientation(tgt, tgt_valid), tgt_valid)
-    correlation, edges = _correlation(*sides)
+    shape = _common_shape(*sides)
+    correlation, edges = _correlation(*(_spectra(side, shape) for side in sides))
     # under chance the correlation's deviation falls with the root of the edges that overlap
     return _peaks(np.where(edges > 0, correlation * np.sqrt(edges), -np.inf), tgt_valid.shape, n_candidates)
 
@@ -92,7 +93,8 @@ def strongest_rival(
     each = []
     for (ref, ref_valid), (tgt, tgt_valid) in patches:
         one, other = (_orientation(ref, ref_valid), ref_valid), (_orientation(tgt, tgt_valid), tgt_valid)
-        (c, seen), (a, _) = _correlation(one, other), _correlation(one, one)
+        spectra = [_spectra(side, _common_shape(one, other)) for side in (one, other)]
+        (c, seen), (a, _) = _correlation(*spectra), _correlation(spectra[0], spectra[0])
         each.append(np.stack([c * seen, a * seen, seen]))
     cross = np.sum(each, axis=0) if each else np.zeros(1)
     if cross.ndim < 3 or not cross[2, 0, 0] > 0:
@@ -130,17 +132,35 @@ def _share_at(cross: FloatArray, shift_px: FloatArray, near: tuple[NDArray[np.in
     return float((correlation - best * echo)[around].max()) / best if best > 0 else 0.0
 
 
-def _correlation(ref: _Edges, tgt: _Edges) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True)
+class _Spectra:
+    """Of an image's edges, of their squares and of where they may lie, continued by 0 to one shape."""
+
+    edges: NDArray[np.float32]
+    energy: NDArray[np.float32]
+    seen: NDArray[np.float32]
+    total: float
+    """Of the squares."""
+
+
+def _spectra(image: _Edges, shape: tuple[int, ...]) -> _Spectra:
+    energy = (image[0].real ** 2 + image[0].imag ** 2).astype(np.float32)
+    edges, squares, seen = (_spectrum(part, shape) for part in (image[0], energy, image[1].astype(np.float32)))
+    return _Spectra(edges, squares, seen, float(energy.sum(dtype=float)))
+
+
+def _common_shape(ref: _Edges, tgt: _Edges) -> tuple[int, ...]:
+    return tuple(cv2.getOptimalDFTSize(m + n) for m, n in zip(ref[1].shape, tgt[1].shape, strict=True))
+
+
+def _correlation(ref: _Spectra, tgt: _Spectra) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Normalised correlation for every shift, wrapped, and the edges that overlap there: 0 where these are too few."""
-    shape = tuple(cv2.getOptimalDFTSize(m + n) for m, n in zip(ref[1].shape, tgt[1].shape, strict=True))
-    product = _correlate(tgt[0], ref[0], shape)
-    energy_ref, energy_tgt = np.abs(ref[0]) ** 2, np.abs(tgt[0]) ** 2
-    seen_ref = _correlate(tgt[1].astype(np.float32), energy_ref, shape)
-    seen_tgt = _correlate(energy_tgt, ref[1].astype(np.float32), shape)
-    floor = MIN_OVERLAP * min(energy_ref.sum(), energy_tgt.sum())
+    product = _correlate(tgt.edges, ref.edges)
+    seen_ref, seen_tgt = _correlate(tgt.seen, ref.energy), _correlate(tgt.energy, ref.seen)
+    floor = MIN_OVERLAP * min(ref.total, tgt.total)
     enough = (np.minimum(seen_ref, seen_tgt) >= floor) & (floor > 0)
-    edges = np.sqrt(np.where(enough, seen_ref * seen_tgt, 0))
-    return np.where(enough, product / np.maximum(edges, 1e-9), 0), edges
+    edges = np.sqrt(np.where(enough, seen_ref * seen_tgt, np.float32(0)))
+    return np.where(enough, product / np.maximum(edges, np.float32(1e-9)), np.float32(0)), edges
 
 
 def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.complex64]:
@@ -162,10 +182,9 @@ def _orientation(image: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArra
     return field.astype(np.complex64)
 
 
-def _correlate(a: NDArray[np.generic], b: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The real part of Σ a(x + d) b*(x) for every shift d, wrapped."""
-    product = cv2.mulSpectrums(_spectrum(a, shape), _spectrum(b, shape), 0, conjB=True)
-    surface = cv2.dft(product, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
+def _correlate(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The real part of Σ a(x + d) b*(x) for every shift d, wrapped, of their spectra."""
+    surface = cv2.dft(cv2.mulSpectrums(a, b, 0, conjB=True), flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
     return np.asarray(surface[..., 0] if surface.ndim == 3 else surface, np.float32)
 
 
