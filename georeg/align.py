@@ -18,13 +18,14 @@ from pyproj import CRS
 from georeg import __version__
 from georeg.accuracy import Accuracy, Verification, is_null, verify
 from georeg.apply import How, apply
+from georeg.device import check_device
 from georeg.errors import InputError, LimitError, MatchError
 from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
 from georeg.lazily import Lazily
 from georeg.models import FloatArray, Model, identity
-from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement
 from georeg.raster import Raster, check_bands, open_pair, open_raster, open_reference
@@ -174,9 +175,16 @@ class Alignment:
         """
         return cls.from_dict(parse_json(text))
 
-    def write(self, path: PathLike, options: WriteOptions | None = None, *, executor: Executor | None = None) -> How:
+    def write(
+        self,
+        path: PathLike,
+        options: WriteOptions | None = None,
+        *,
+        executor: Executor | None = None,
+        device: DeviceKind = "cpu",
+    ) -> How:
         """Write the corrected target to ``path``; see `georeg.apply`."""
-        return apply(self, path, options, executor=executor)
+        return apply(self, path, options, executor=executor, device=device)
 
 
 def align(
@@ -189,6 +197,7 @@ def align(
     limits: LimitOptions | None = None,
     progress: Progress = silent,
     executor: Executor | None = None,
+    device: DeviceKind = "cpu",
 ) -> Alignment:
     """Find the correction that puts ``target`` onto ``reference``, and prove it.
 
@@ -205,11 +214,15 @@ def align(
     executor
         What matches tiles: any executor of `concurrent.futures`, such as ``distributed.Client(…).get_executor()``; by default
         threads of ours. Its workers must reach the rasters by the same paths. It is not shut down, and changes no result.
+    device
+        What correlates windows with ``matching.preset="fast"``: ``"cpu"``; ``"cuda"``, a graphics card of whoever matches the
+        tiles, through CuPy; or ``"auto"``, one where it is found. Shifts are the same to 0.001 px. The default preset
+        refines windows on processors alone.
 
     Raises
     ------
     InputError, OverlapError
-        A raster cannot be used, or they share no ground.
+        A raster cannot be used, they share no ground, or there is no graphics card.
     MatchError, FitError, VerificationError
         No correction could be found and shown to be right.
     LimitError
@@ -218,7 +231,9 @@ def align(
         The workers of ``executor`` are lost.
     """
     check_options(limits or LimitOptions())  # before the work rather than after it
-    points = match(reference, target, inputs=inputs, matching=matching, progress=progress, executor=executor)
+    points = match(
+        reference, target, inputs=inputs, matching=matching, progress=progress, executor=executor, device=device
+    )
     return assess(fit(points, fitting), limits)
 
 
@@ -265,8 +280,9 @@ def match(
     matching: MatchOptions | None = None,
     progress: Progress = silent,
     executor: Executor | None = None,
+    device: DeviceKind = "cpu",
 ) -> TiePoints:
-    """Measure tie points between two rasters, from coarse to fine.
+    """Measure tie points between two rasters, from coarse to fine. The parameters are those of `align`.
 
     Raises
     ------
@@ -275,9 +291,10 @@ def match(
     MatchError
         Too few tie points.
     """
+    check_device(device, executor)
     inputs = inputs or InputOptions()
     ref = open_reference(reference, nodata=inputs.ref_nodata)
-    return match_onto(ref, target, inputs, matching or MatchOptions(), progress, executor)
+    return match_onto(ref, target, inputs, matching or MatchOptions(), progress, executor, device=device)
 
 
 def match_onto(
@@ -288,12 +305,13 @@ def match_onto(
     progress: Progress,
     executor: Executor | None = None,
     opened: Reader | None = None,
+    device: DeviceKind = "cpu",
 ) -> TiePoints:
     """As `match`; ``opened`` is a reader of the reference that is open already, and stays so."""
     pair, names = _pair(reference, target, inputs)
     made = None if inputs.gcp is None else gcps.points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
     starts = () if made is None else seeds(made, pair)
-    points = find_tie_points(pair, names, matching, progress, starts, executor, opened)
+    points = find_tie_points(pair, names, matching, progress, starts, executor, opened, device)
     if points.kept.sum() < MIN_TIE_POINTS:
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
         raise MatchError(

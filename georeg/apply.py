@@ -17,13 +17,14 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
 from georeg.correct import Correction, way_of
+from georeg.device import check_device
 from georeg.errors import InputError, OutputError
 from georeg.execution import Progress, counted, silent
 from georeg.files import check_output
 from georeg.fit import Fit
 from georeg.initial import PIXELS
 from georeg.lazily import Lazily
-from georeg.options import WriteOptions
+from georeg.options import DeviceKind, WriteOptions
 from georeg.overlap import footprint
 from georeg.pictures import check_format
 from georeg.placement import Placement
@@ -50,6 +51,7 @@ def apply(
     protected: Iterable[str] = (),
     progress: Progress = silent,
     executor: Executor | None = None,
+    device: DeviceKind = "cpu",
 ) -> How:
     """Write a corrected copy of the target, or of another raster or vector file that shares its wrong frame.
 
@@ -72,6 +74,8 @@ def apply(
         Files that must not be replaced, beside the rasters and the target.
     executor
         What computes resampled pixels and uncertainty, as in `georeg.align`; they are written here.
+    device
+        What interpolates resampled pixels, as in `georeg.align`: the values are the same to the rounding of single precision.
 
     Returns
     -------
@@ -88,11 +92,12 @@ def apply(
     ExecutionError
         The workers of ``executor`` are lost.
     """
+    check_device(device, executor)
     scene = _open_scene(result)
     options, source = options or WriteOptions(), scene.open(target)
     job = _Job(scene, source, _output(path, source, options), options)
     job.check(protected)
-    return job.write(progress, executor)
+    return job.write(progress, executor, device)
 
 
 def apply_all(
@@ -104,6 +109,7 @@ def apply_all(
     protected: Iterable[str] = (),
     progress: Progress = silent,
     executor: Executor | None = None,
+    device: DeviceKind = "cpu",
 ) -> dict[str, How]:
     """Correct several files of one acquisition, each into a file of its own name in ``folder``, which is made if need be, or,
     with ``options.in_place``, where it is.
@@ -124,6 +130,7 @@ def apply_all(
         Two targets have one name, or an output exists, is an input, or cannot be written.
     """
     options = options or WriteOptions()
+    check_device(device, executor)
     if options.uncertainty is not None:
         raise InputError(f"--uncertainty is of one target, {len(targets)} were given; run it for one of them")
     scene = _open_scene(result)
@@ -137,7 +144,7 @@ def apply_all(
         check_names(job.path for job in jobs)
         for job in jobs:
             job.check([*protected, *(other.source.path for other in jobs)])
-        done = (job.write(progress, executor) for job in jobs)
+        done = (job.write(progress, executor, device) for job in jobs)
         return dict(zip((job.path for job in jobs), counted(done, len(jobs), "targets", progress), strict=True))
 
 
@@ -222,7 +229,7 @@ class _Job:
         of_reference = reference.files if reference else ()
         return [inputs.reference, inputs.target, self.source.path, *self.source.files, *of_reference]
 
-    def write(self, progress: Progress, executor: Executor | None) -> How:
+    def write(self, progress: Progress, executor: Executor | None, device: DeviceKind) -> How:
         if not isinstance(self.source, Raster):
             vectors.write_vectors(
                 self.source,
@@ -238,7 +245,7 @@ class _Job:
             before = corrected_before(self.source, correction.tags)
             if before and not self.scene.fitted.model.still:
                 _log.warning(before)
-            correction.write(progress, executor)
+            correction.write(progress, executor, device)
         if correction.way == "resampled" and not self.scene.fitted.points.inputs.reference:
             return "regridded"
         return correction.way

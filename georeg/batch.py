@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from georeg.align import Alignment, assess, match_onto
 from georeg.apply import How, apply, check_names, made_folder, output_name
+from georeg.device import check_device
 from georeg.errors import GeoregError, InputError, LimitError, OutputError
 from georeg.execution import Progress, available_threads, check_workers, counted, run_ordered, silent
 from georeg.files import check_output
 from georeg.fit import fit
-from georeg.options import BatchOptions, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import BatchOptions, DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.raster import check_bands, open_reference
 from georeg.reader import Reader
 from georeg.remote import without_secrets
@@ -86,6 +87,7 @@ def align_all(
     writing: WriteOptions | None = None,
     batch: BatchOptions | None = None,
     executor: Executor | None = None,
+    device: DeviceKind = "cpu",
     progress: Progress = silent,
 ) -> Iterator[Scene]:
     """Align each of many targets to one reference, exactly as `georeg.align` and `georeg.apply` would do it alone.
@@ -111,6 +113,8 @@ def align_all(
         What is kept of the reference.
     executor
         What matches tiles and computes pixels, as in `georeg.align`; targets are then worked at one after the other.
+    device
+        What correlates windows and interpolates, as in `georeg.align` and `georeg.apply`.
     progress
         Called with ("scenes", done, total).
 
@@ -133,6 +137,7 @@ def align_all(
     check_options(limits)
     check_matching(matching)
     check_workers(matching.threads, executor)
+    check_device(device, executor)
     _check(paths, folder, writing, batch)
     raster = open_reference(reference, nodata=inputs.ref_nodata)
     check_bands(raster, inputs.ref_bands)
@@ -151,7 +156,7 @@ def align_all(
         if executor is None:
             matching = replace(matching, threads=n_threads // at_once)
         reader = Reader(raster, kept_bytes=batch.cache_mb * 10**6)
-        made = _Batch(reader, inputs, matching, fitting or FitOptions(), limits, writing, executor)
+        made = _Batch(reader, inputs, matching, fitting or FitOptions(), limits, writing, executor, device)
         return counted(made.scenes(tasks, at_once, stack.pop_all()), len(tasks), "scenes", progress)
 
 
@@ -217,6 +222,7 @@ class _Batch:
     limits: LimitOptions
     writing: WriteOptions
     executor: Executor | None
+    device: DeviceKind
 
     def scenes(
         self, tasks: Sequence[tuple[str, str | None]], at_once: int, folder: AbstractContextManager[Any]
@@ -247,7 +253,9 @@ class _Batch:
         try:
             alignment = self._aligned(target, progress)
             if output is not None or self.writing.in_place:
-                how = apply(alignment, output, self.writing, progress=progress, executor=self.executor)
+                how = apply(
+                    alignment, output, self.writing, progress=progress, executor=self.executor, device=self.device
+                )
         except GeoregError as exc:
             error = exc
             _forget_frames(exc)
@@ -257,7 +265,14 @@ class _Batch:
     def _aligned(self, target: str, progress: Progress) -> Alignment:
         """As `georeg.align` does it."""
         points = match_onto(
-            self.reference.raster, target, self.inputs, self.matching, progress, self.executor, self.reference
+            self.reference.raster,
+            target,
+            self.inputs,
+            self.matching,
+            progress,
+            self.executor,
+            self.reference,
+            self.device,
         )
         return assess(fit(points, self.fitting), self.limits)
 

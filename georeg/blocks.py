@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
+from georeg.device import arrays_of
 from georeg.matching.channels import LOCAL_PX, prepare_structure
 from georeg.matching.features import Detector, match_features
 from georeg.matching.fields import Field, prepare
@@ -20,6 +21,7 @@ from georeg.matching.preprocess import Combine, Preprocess, preprocess
 from georeg.matching.structure import move_to_texture
 from georeg.matching.windows import MARGIN_PX, Matches, concatenated, locate, match_windows
 from georeg.models import FloatArray
+from georeg.options import DeviceKind
 from georeg.placement import Placement
 from georeg.reader import Reader
 from georeg.tie_points import Status
@@ -69,6 +71,8 @@ class Block:
     """Whether overviews and a quick interpolation will do."""
     how: How
     """How the windows are matched."""
+    device: DeviceKind = "cpu"
+    """What correlates windows that are matched ``fast``."""
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,12 @@ def match_block(block: Block) -> Measured:
     ]
     if block.how == "fast":
         ref, tgt = (_windows(side, block) for side in sides)
-        matches = correlate_windows(ref, tgt, block.centre_px, reach_px=block.reach_px)
-        significance = control_significance(ref, tgt, block.control, block.centre_px)
+        arrays = arrays_of(block.device)
+        matches = correlate_windows(ref, tgt, block.centre_px, reach_px=block.reach_px, arrays=arrays)
+        significance = control_significance(ref, tgt, block.control, block.centre_px, arrays)
         n_controls = len(significance)
     else:
-        parts = [_prepared(block, sides, windows) for windows in _together(block)]
-        matches = concatenated([_in_block(part, _match_part(block, part)) for part in parts])
+        matches, parts = _match_parts(block, sides)
         significance, n_controls = _match_controls(block, parts)
     return Measured(
         ref_xy=sides[0].xy(matches.ref_px),
@@ -194,6 +198,25 @@ def _prepared(block: Block, sides: list[Sampling], windows: NDArray[np.intp]) ->
     return _Part(low, images, (ref, tgt), centre_px)
 
 
+def _match_parts(block: Block, sides: list[Sampling]) -> tuple[Matches, dict[int, tuple[_Part, int]]]:
+    """All windows matched; and, by number, those which controls need: their part, and their number in it."""
+    n = len(block.centre_px)
+    needed = {int(k) for control in block.control for k in (control, _elsewhere(control, n))}
+    kept: dict[int, tuple[_Part, int]] = {}
+    matches, first = [], 0
+    for windows in _together(block):
+        part = _prepared(block, sides, windows)
+        matches.append(_in_block(part, _match_part(block, part)))
+        kept |= {k: (part, k - first) for k in range(first, first + len(windows)) if k in needed}
+        first += len(windows)
+    return concatenated(matches), kept
+
+
+def _elsewhere(k: int, n: int) -> int:
+    """The window of which that of number ``k`` shall show nothing."""
+    return (k + n // 2) % n
+
+
 def _match_part(block: Block, part: _Part) -> Matches:
     if block.how == "phase" or block.how == "structure" or block.how == "fast":
         return match_windows(*part.fields, part.centre_px, window_px=block.window_px, reach_px=block.reach_px)
@@ -224,17 +247,16 @@ def _match_by_features(block: Block, detector: Detector, part: _Part) -> Matches
     return match_windows(*part.fields, at_ref, tgt_px=at_tgt, window_px=block.window_px, reach_px=FEATURE_REACH_PX)
 
 
-def _match_controls(block: Block, parts: list[_Part]) -> tuple[FloatArray, int]:
+def _match_controls(block: Block, parts: dict[int, tuple[_Part, int]]) -> tuple[FloatArray, int]:
     """Significance of windows that do not correspond but look like a match, and how many were tried.
 
     Each is matched with the same place turned by half a turn and, where there is one, with another place.
     """
     half, reach = block.window_px // 2, block.reach_px
-    every = [(part, at) for part in parts for at in part.centre_px]
     found = []
     for k in block.control:
-        part, at = every[k]
-        other, elsewhere = every[k - len(every) // 2]
+        (part, i), (other, j) = parts[int(k)], parts[_elsewhere(int(k), len(block.centre_px))]
+        at, elsewhere = part.centre_px[i], other.centre_px[j]
         turned, centre = _turned_about(part.fields[1], at, half + reach + MARGIN_PX + 1)
         found.append(locate(part.fields[0], turned, at - half, centre - half, block.window_px, reach))
         apart = np.abs(elsewhere + other.corner_px - at - part.corner_px).max()

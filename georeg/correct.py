@@ -25,7 +25,7 @@ from georeg.files import replacing
 from georeg.geotiff import write_blocks
 from georeg.in_place import check_in_place, correct_in_place
 from georeg.initial import PIXELS
-from georeg.options import WriteOptions
+from georeg.options import DeviceKind, WriteOptions
 from georeg.pictures import picture_format, write_picture
 from georeg.placement import Placement, corrected_transform
 from georeg.raster import Raster
@@ -65,13 +65,13 @@ class Correction:
         if self.way in ("resampled", "cog"):
             self._creation().check(encoding_of(self.raster).dtype, self.raster.count)
 
-    def write(self, progress: Progress, executor: Executor | None = None) -> None:
-        """Write the output, and its uncertainty if asked for; ``executor`` computes pixels."""
+    def write(self, progress: Progress, executor: Executor | None = None, device: DeviceKind = "cpu") -> None:
+        """Write the output, and its uncertainty if asked for; ``executor`` computes pixels, on ``device``."""
         for sentence in self._without_effect():
             _log.warning(sentence)
         with self._uncertainty(progress, executor):
             if self.way == "resampled":
-                self._resample(progress, executor)
+                self._resample(progress, executor, device)
                 return
             progress("write", 0, 1)
             self._rewrite()
@@ -98,10 +98,10 @@ class Correction:
             else:
                 copy_with_transform(self.raster, self.transform, self.path, tags=self.tags)
 
-    def _resample(self, progress: Progress, executor: Executor | None) -> None:
+    def _resample(self, progress: Progress, executor: Executor | None, device: DeviceKind) -> None:
         assert self.grid is not None
         raster, encoding = self.raster, encoding_of(self.raster)
-        regridding = Regridding(self.placement, self.grid, self._kernels(), encoding)
+        regridding = Regridding(self.placement, self.grid, self._kernels(), encoding, device)
         if picture_format(self.path):
             regridding = replace(regridding, encoding=replace(encoding, nodata=None))
             with regridding.running(progress, executor) as blocks:

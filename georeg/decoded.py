@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ from rasterio.windows import Window
 Bands = tuple[int, ...]
 PART_PX = 512
 """Blocks of a file that are smaller than a square of this side are decoded several at a time."""
+
+_APART_BYTES = 2**17
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,15 @@ def part_shape(shape: tuple[int, int], block_shape: tuple[int, int]) -> tuple[in
     across = width * max(1, PART_PX // width)
     down = height * max(1, PART_PX**2 // (height * across))
     return min(down, max(shape[0], height)), min(across, max(shape[1], width))
+
+
+def apart(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array whose memory goes back to the system once it is dropped, whatever was allocated after it."""
+    n = math.prod(shape)
+    n_bytes = n * np.dtype(dtype).itemsize
+    if n_bytes < _APART_BYTES:
+        return np.empty(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, n_bytes), dtype, n).reshape(shape)
 
 
 class Decoded:
@@ -106,13 +119,15 @@ class Decoded:
             pixels = self._decode(self._window(i, j), bands)
         except BaseException as exc:
             with self._lock:
-                self._kept.pop(key, None)
+                if self._kept.get(key) is mine:
+                    del self._kept[key]
             mine.set_exception(exc)
             raise
         with self._lock:
             mine.set_result(pixels)
-            self._n_bytes += pixels.n_bytes
-            self._drop()
+            if self._kept.get(key) is mine:  # not forgotten meanwhile
+                self._n_bytes += pixels.n_bytes
+                self._drop()
         return pixels
 
     def _window(self, i: int, j: int) -> Window:

@@ -159,7 +159,7 @@ def _lost(exc: BaseException) -> ExecutionError:
 
 
 def _give_back() -> None:
-    """Return what earlier stages have freed to the system: glibc keeps it for each thread, and a new stage has other threads."""
+    """Return what is freed to the system: glibc keeps it for each thread, and in pieces."""
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
@@ -195,12 +195,16 @@ def run_ordered(
     finally:
         for future in pending:
             future.cancel()
+        _give_back()
 
 
 def at_once(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], n_threads: int | None) -> list[Result]:
     """Results of ``function`` of each of a few tuples of arguments, on threads of this process."""
+    _give_back()
     with ThreadPoolExecutor(n_threads or available_threads()) as pool:
-        return list(pool.map(lambda arguments: function(*arguments), tasks))
+        results = list(pool.map(lambda arguments: function(*arguments), tasks))
+    _give_back()
+    return results
 
 
 def counted(results: Iterable[Result], total: int, stage: str, progress: Progress) -> Iterator[Result]:

@@ -14,6 +14,7 @@ CombineKind = Literal["none", "mean", "difference"]
 KernelKind = Literal["auto", "nearest", "bilinear", "cubic", "lanczos"]
 FormatKind = Literal["auto", "gtiff", "cog", "vrt"]
 InitialKind = Literal["auto", "geotransform", "gcps", "center", "none"]
+DeviceKind = Literal["cpu", "cuda", "auto"]
 
 
 def option(default: Any, doc: str, *, metavar: str | None = None) -> Any:
@@ -158,7 +159,7 @@ class BatchOptions:
 
 @dataclass(frozen=True)
 class ExecutionOptions:
-    """What does the work: by default threads of this process. The result is the same."""
+    """What does the work: by default threads of this process. The result is the same, on a graphics card but for rounding."""
 
     dask_scheduler: str | None = option(
         None,
@@ -168,4 +169,9 @@ class ExecutionOptions:
     )
     dask_local: int | None = option(
         None, "let so many Dask workers work, processes of this machine that end with the run"
+    )
+    device: DeviceKind = option(
+        "cpu",
+        "cuda correlates windows of --preset fast and interpolates resampled pixels on a graphics card (NVIDIA, with CuPy); auto "
+        "does so where one is found",
     )

@@ -70,7 +70,10 @@ def matched_ahead(tiles: Tiles, progress: Progress) -> Matched | None:
     if prior is None or few.kept.mean() < PROMISING:
         return None
     window_px = options.window_px or _suited_window(few)
-    return dense(tiles, prior, window_px, "phase", progress, _reach_px(few, prior))
+    found = dense(tiles, prior, window_px, "phase", progress, _reach_px(few, prior))
+    for reader in (tiles.ref, tiles.tgt):
+        reader.forget()  # the search needs the memory, and larger pixels alone
+    return found
 
 
 def matched(tiles: Tiles, found: Prior, progress: Progress) -> Matched:

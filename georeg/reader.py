@@ -17,7 +17,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from georeg.decoded import Bands, Decoded, Pixels, part_shape
+from georeg.decoded import Bands, Decoded, Pixels, apart, part_shape
 from georeg.errors import InputError
 from georeg.gdal_cache import BOUND
 from georeg.raster import Raster, dataset_of
@@ -54,6 +54,7 @@ class Reader:
         self._traffic = current()
         self.part_shape = part_shape(raster.shape, raster.block_shape)
         self._decoded = Decoded(self._decode, raster.shape, self.part_shape, kept_bytes)
+        self._for_others = kept_bytes > KEPT_BYTES
         part_bytes = math.prod(self.part_shape) * max(np.dtype(name).itemsize for name in raster.dtypes)
         self._by_parts = not raster.remote and part_bytes <= _LARGEST_PART_BYTES
 
@@ -153,6 +154,11 @@ class Reader:
         shape = (int(window.height), int(window.width))
         return [(*whole, Pixels(*self._read_inside(full, shape, bands, reduce, overviews)))]
 
+    def forget(self) -> None:
+        """Keep no decoded pixels any more, but the means of them; nothing where more than usual is to be kept, for others."""
+        if not self._for_others:
+            self._decoded.forget()
+
     def keep_means(self, bands: Sequence[int]) -> bool:
         """From here on make means over squares of pixels of all that is decoded, so that reading larger pixels later decodes
         nothing again; False where that would spare nothing, as there are overviews or few pixels."""
@@ -190,7 +196,10 @@ class Reader:
         """Pixels at full resolution, of a local file."""
         with self._handle_alone() as handle:
             try:
-                values = handle.read(list(bands), window=window)
+                dtypes = {self.raster.dtypes[band - 1] for band in bands}
+                shape = (len(bands), int(window.height), int(window.width))
+                room = apart(shape, dtypes.pop()) if len(dtypes) == 1 else None
+                values = handle.read(list(bands), window=window, out=room)
                 valid = self._valid(handle, values, bands, {"window": window})
             except (RasterioError, CPLE_BaseError, ValueError) as exc:
                 raise self._unreadable(window, str(exc).splitlines()[0]) from exc

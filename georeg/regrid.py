@@ -17,6 +17,7 @@ from rasterio.windows import Window
 
 from georeg.encoding import Encoding, working_dtype
 from georeg.execution import Progress, counted, run_ordered, workers
+from georeg.options import DeviceKind
 from georeg.placement import Placement, lattice, whole_shift
 from georeg.reader import Reader
 from georeg.resampling import Kernel
@@ -40,6 +41,8 @@ class Regridding:
     kernels: tuple[Kernel, ...]
     """Of each band."""
     encoding: Encoding
+    device: DeviceKind = "cpu"
+    """What interpolates."""
 
     @contextmanager
     def running(self, progress: Progress, executor: Executor | None = None) -> Iterator[Blocks]:
@@ -57,7 +60,9 @@ class Regridding:
         for kernel, bands in self._groups().items():
             dtypes = [self.placement.raster.dtypes[band - 1] for band in bands]
             dtype = np.result_type(*dtypes) if kernel == "nearest" else working_dtype(dtypes)
-            patch = sample(reader, self.placement, self.grid, bands, kernel=kernel, dtype=dtype, window=window)
+            patch = sample(
+                reader, self.placement, self.grid, bands, kernel=kernel, dtype=dtype, window=window, device=self.device
+            )
             at = [band - 1 for band in bands]
             pixels[at], valid[at] = self.encoding.encode(patch.data, patch.valid, bands), patch.valid
         return window, pixels, valid

@@ -1,7 +1,9 @@
 """Kernels: values between the pixels of an image, exactly where they are asked for.
 
 Arrays in, arrays out. Compiled (`_resample.c`) where a compiler was at hand when georeg was installed; NumPy does the same
-otherwise, to some last bits. No value depends on how much of the image around its kernel's support is given.
+otherwise, and CuPy on a graphics card, to some last bits.
+
+No value depends on how much of the image around its kernel's support is given.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -153,6 +156,7 @@ def interpolate(
     *,
     reduce: int,
     kernel: Kernel,
+    arrays: ModuleType = np,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Values of an image at positions, and whether they are known: where the pixel that they lie in is.
 
@@ -166,22 +170,38 @@ def interpolate(
         In pixels of the file, of which the image's are ``reduce`` × ``reduce`` each.
     corner_px
         (row, column) of the image's first pixel, counted in its own pixels.
+    arrays
+        NumPy for the processor, or CuPy for the graphics card; ``nearest`` is always the processor's.
 
     Returns
     -------
     values, known
-        (bands, height, width); zero where not known.
+        (bands, height, width); finite everywhere, meaningful where known.
     """
     if kernel == "nearest":
-        return _nearest(data, valid, at, corner_px, reduce)
+        return _nearest(data, valid, at.px, corner_px, reduce, np)
     if np.iscomplexobj(data):
         parts = [
-            interpolate(part.copy(), valid, at, corner_px, reduce=reduce, kernel=kernel)
+            interpolate(part.copy(), valid, at, corner_px, reduce=reduce, kernel=kernel, arrays=arrays)
             for part in (data.real, data.imag)
         ]
         return parts[0][0] + data.dtype.type(1j) * parts[1][0], parts[0][1]
-    by = _by_numpy if _library is None else _compiled
-    return by(data, valid, at, corner_px, reduce, taps(kernel))
+    if _library is not None and arrays is np:
+        return _compiled(data, valid, at, corner_px, reduce, taps(kernel))
+    return _by_arrays(data, valid, at, corner_px, reduce, taps(kernel), arrays)
+
+
+def smooth(data: NDArray[Any], sigma_px: float) -> NDArray[Any]:
+    """A Gaussian mean of (bands, height, width), real or complex; beyond the image its last pixels go on."""
+    if np.iscomplexobj(data):
+        return np.asarray(smooth(data.real, sigma_px) + data.dtype.type(1j) * smooth(data.imag, sigma_px))
+    radius = int(4 * sigma_px + 0.5)
+    half = np.exp(-0.5 * (np.arange(radius + 1) / sigma_px) ** 2)
+    half /= half[0] + 2 * half[1:].sum()
+    real = np.float64 if data.dtype == np.float64 else np.float32
+    if _library is None:
+        return np.stack([_prefiltered(band, half, np) for band in data]).astype(real)
+    return _filtered(np.ascontiguousarray(data, real), half.astype(real))
 
 
 def fill(data: NDArray[Any], valid: NDArray[np.bool_]) -> None:
@@ -205,60 +225,88 @@ def _nearest_known(known: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...]:
     return tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
 
 
-def _in_image(at: Positions, corner_px: tuple[int, int], reduce: int) -> tuple[FloatArray, FloatArray]:
-    """Rows and columns from the centre of the image's first pixel; -1 where there are none."""
+def _in_image(px: Any, corner_px: tuple[int, int], reduce: int, xp: Any) -> tuple[Any, Any]:
+    """Rows and columns of positions from the centre of the image's first pixel; -1 where there are none."""
     unit = 2.0**_POSITION_BITS  # so that a whole number is subtracted without loss
-    px = np.rint(np.nan_to_num(at.px / reduce - 0.5, nan=-1e6) * unit) / unit
-    return np.maximum(px[1] - corner_px[0], -1), np.maximum(px[0] - corner_px[1], -1)
+    px = xp.rint(xp.nan_to_num(px / reduce - 0.5, nan=-1e6) * unit) / unit
+    return xp.maximum(px[1] - corner_px[0], -1), xp.maximum(px[0] - corner_px[1], -1)
 
 
-def _nearest(
-    data: NDArray[Any], valid: NDArray[np.bool_], at: Positions, corner_px: tuple[int, int], reduce: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _nearest(data: Any, valid: Any, px: Any, corner_px: tuple[int, int], reduce: int, xp: Any) -> tuple[Any, Any]:
     _, height, width = data.shape
-    row, col = (np.floor(axis + 0.5).astype(np.intp) for axis in _in_image(at, corner_px, reduce))
+    row, col = (xp.floor(axis + 0.5).astype(np.intp) for axis in _in_image(px, corner_px, reduce, xp))
     inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
     pixel = row.clip(0, height - 1) * width + col.clip(0, width - 1)
-    known = inside & np.take(valid.reshape(len(valid), -1), pixel, axis=1)
-    return np.where(known, np.take(data.reshape(len(data), -1), pixel, axis=1), data.dtype.type(0)), known
+    known = inside & xp.take(valid.reshape(len(valid), -1), pixel, axis=1)
+    return xp.where(known, xp.take(data.reshape(len(data), -1), pixel, axis=1), data.dtype.type(0)), known
 
 
-def _by_numpy(
-    data: NDArray[Any], valid: NDArray[np.bool_], at: Positions, corner_px: tuple[int, int], reduce: int, by: Taps
+def _by_arrays(
+    data: NDArray[Any],
+    valid: NDArray[np.bool_],
+    at: Positions,
+    corner_px: tuple[int, int],
+    reduce: int,
+    by: Taps,
+    arrays: ModuleType,
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    taps, (_, height, width) = by.table.shape[1], data.shape
-    pixels, known = _nearest(data, valid, at, corner_px, reduce)
-    row, col = _in_image(at, corner_px, reduce)
-    before = [np.floor(axis) for axis in (row, col)]
+    """By an array library, to whose device all is moved once, and back once."""
+    xp: Any = arrays
+    real = np.float64 if data.dtype == np.float64 else np.float32
+    image, seen, px = xp.asarray(data.astype(real, copy=False)), xp.asarray(valid), xp.asarray(at.px)
+    pixels, known = _nearest(image, seen, px, corner_px, reduce, xp)
+    row, col = _in_image(px, corner_px, reduce, xp)
+    before = [xp.floor(axis) for axis in (row, col)]
     on_pixel = (before[0] == row) & (before[1] == col)
-    first = [
-        np.clip(axis.astype(np.intp) - taps // 2 + 1, 0, n - taps)
-        for axis, n in zip(before, (height, width), strict=True)
-    ]
-    down, across = (_weights(by, axis - low) for axis, low in zip((row, col), before, strict=True))
-    values = np.empty_like(pixels)
-    for k, band in enumerate(data):
-        image = _prefiltered(band, by.prefilter)
-        middle = image[first[0] + taps // 2, first[1] + taps // 2]  # what is constant stays so
-        values[k] = middle + sum(
-            down[..., j] * across[..., i] * (image[first[0] + j, first[1] + i] - middle)
-            for j in range(taps)
-            for i in range(taps)
-        )
-    return np.where(known & ~on_pixel, values, pixels), known
+    n, (_, height, width) = by.table.shape[1], data.shape
+    top, left = (
+        (low.astype(np.intp) - (n // 2 - 1)).clip(0, side - n)
+        for low, side in zip(before, (height, width), strict=True)
+    )
+    table = xp.asarray(np.ascontiguousarray(by.table.T, real))
+    down, across = (_weights(table, axis - low, xp) for axis, low in zip((row, col), before, strict=True))
+    values = xp.stack(
+        [_weighed(_prefiltered(band, by.prefilter, xp), top * width + left, down, across) for band in image]
+    )
+    return _host(xp.where(known & ~on_pixel, values, pixels)), _host(known)
 
 
-def _weights(by: Taps, beyond: FloatArray) -> FloatArray:
+def _weighed(image: Any, first: Any, down: Any, across: Any) -> Any:
+    """Sum of the pixels from the ``first`` of each place on, an index (height, width) of the flat image, by the weights of their
+    rows and columns (taps, height, width)."""
+    flat, width, half = image.reshape(-1), image.shape[1], len(down) // 2
+    middle = flat.take(first + half * (width + 1))  # what is constant stays so
+    total = middle.copy()
+    for j, weight in enumerate(down):
+        row = first + j * width
+        total += weight * sum(part * (flat.take(row + i) - middle) for i, part in enumerate(across))
+    return total
+
+
+def _weights(table: Any, beyond: Any, xp: Any) -> Any:
+    """(taps, height, width) of a table (taps, CELLS + 1)."""
     at = beyond * CELLS
     cell = at.astype(np.intp)
-    return by.table[cell] + (at - cell)[..., None] * (by.table[np.minimum(cell + 1, CELLS)] - by.table[cell])
+    low = xp.take(table, cell, axis=1)
+    return low + (at - cell).astype(table.dtype) * (xp.take(table, xp.minimum(cell + 1, CELLS), axis=1) - low)
 
 
-def _prefiltered(band: NDArray[Any], prefilter: FloatArray) -> NDArray[Any]:
-    both = np.concatenate([prefilter[:0:-1], prefilter])
-    for axis in (0, 1) if len(prefilter) > 1 else ():
-        band = ndimage.correlate1d(band, both, axis, mode="nearest")
-    return band
+def _prefiltered(image: Any, prefilter: FloatArray, xp: Any) -> Any:
+    """Of (height, width); beyond its borders they go on as they are."""
+    radius = len(prefilter) - 1
+    for _ in range(2 if radius else 0):  # down the columns, and once more of its transpose
+        n = image.shape[0]
+        padded = xp.take(image, xp.asarray(np.arange(-radius, n + radius).clip(0, n - 1)), axis=0)
+        total = padded[radius : radius + n] * float(prefilter[0])
+        for k in range(1, radius + 1):
+            total += (padded[radius - k : radius - k + n] + padded[radius + k : radius + k + n]) * float(prefilter[k])
+        image = total.T
+    return image
+
+
+def _host(array: Any) -> NDArray[Any]:
+    """In the memory of the processor."""
+    return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
 def _compiled(
@@ -269,11 +317,7 @@ def _compiled(
     data, valid = np.ascontiguousarray(data, real), np.ascontiguousarray(valid)
     table, prefilter = (np.ascontiguousarray(numbers, real) for numbers in (by.table, by.prefilter))
     bands, height, width = data.shape
-    weighed = data
-    if len(prefilter) > 1:
-        weighed, run = np.empty_like(data), getattr(_library, f"georeg_filter_{name}_v2")
-        for band, out in zip(data, weighed, strict=True):
-            _check(run(_at(band), height, width, _at(prefilter), len(prefilter) - 1, _at(out)))
+    weighed = _filtered(data, prefilter) if len(prefilter) > 1 else data
     values, known = np.empty((bands, *at.px.shape[1:]), real), np.empty((bands, *at.px.shape[1:]), bool)
     top, left = corner_px
     status = getattr(_library, f"georeg_resample_{name}_v2")(
@@ -282,6 +326,16 @@ def _compiled(
     )  # fmt: skip
     _check(status)
     return values, known
+
+
+def _filtered(data: NDArray[Any], taps: NDArray[Any]) -> NDArray[Any]:
+    """Of contiguous data and symmetric taps of its type, the middle first, along rows and columns."""
+    assert _library is not None
+    (_, height, width), out = data.shape, np.empty_like(data)
+    run = getattr(_library, "georeg_filter_f64_v2" if data.dtype == np.float64 else "georeg_filter_f32_v2")
+    for band, to in zip(data, out, strict=True):
+        _check(run(_at(band), height, width, _at(taps), len(taps) - 1, _at(to)))
+    return out
 
 
 def _check(status: int) -> None:

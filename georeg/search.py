@@ -17,7 +17,7 @@ from georeg.execution import Progress, workers
 from georeg.fit import Fit, fit
 from georeg.mixture import known, robust_fit
 from georeg.models import Affine, FloatArray, Local, Model
-from georeg.options import MatchOptions
+from georeg.options import DeviceKind, MatchOptions
 from georeg.overlap import Pair, footprint, longer_side
 from georeg.passes import matched, matched_ahead
 from georeg.patches import LEAST_PATCHES, REMOTE_PATCHES, Patches
@@ -51,6 +51,7 @@ def find_tie_points(
     seeds: Sequence[Seed] = (),
     executor: Executor | None = None,
     opened: Reader | None = None,
+    device: DeviceKind = "cpu",
 ) -> TiePoints:
     """Tie points of a pair at full resolution, the rejected ones too.
 
@@ -68,7 +69,7 @@ def find_tie_points(
     check_matching(options)
     reference = Reader(pair.reference) if opened is None else nullcontext(opened)
     with reference as ref, Reader(pair.target) as tgt, workers(options.threads, executor) as pool:
-        tiles = Tiles(pair, ref, tgt, names, options, pool)
+        tiles = Tiles(pair, ref, tgt, names, options, pool, device=device)
         ahead = None if seeds else matched_ahead(tiles, progress)
         found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
         tiles = replace(tiles, pair=found.pair, reach=found.reach)
@@ -156,9 +157,15 @@ def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progre
         )
         if again.kept.sum() * len(points) < LEAST_KEPT * points.kept.sum() * len(again) or not again.kept.any():
             break
+        if again.window_px == points.window_px and _mean_score(again) < _mean_score(points):
+            break  # few points may choose a model too simple for what they were matched through
         again = replace(again, log10_tests=points.log10_tests, overlap=points.overlap, outline_xy=points.outline_xy)
         points, prior = again, model
     return points
+
+
+def _mean_score(points: TiePoints) -> float:
+    return float(points.score[points.kept].mean())
 
 
 def _bent_window(described: Fit, options: MatchOptions) -> int:

@@ -31,7 +31,7 @@ from georeg.execution import Progress, at_once, near, run_ordered, silent
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import Model, identity
-from georeg.options import MatchOptions
+from georeg.options import DeviceKind, MatchOptions
 from georeg.overlap import Pair, footprint, nodes
 from georeg.patches import Patches, Squares
 from georeg.placement import Placement, apply_transform, compose
@@ -67,6 +67,8 @@ class Tiles:
     this from where they are expected, map units."""
     patches: Patches | None = None
     """Where windows may lie; None: everywhere."""
+    device: DeviceKind = "cpu"
+    """What correlates windows that are matched ``fast``."""
 
     def match(
         self,
@@ -168,7 +170,7 @@ class Tiles:
         every = max(1, sum(map(len, parts)) // CONTROLS)
         template = Block(
             ref, tgt, ref_place, tgt_place, (ref_look, tgt_look), level, np.zeros((0, 2), np.intp), np.zeros(0, np.intp),
-            window_px, reach_px, wander_px, rough, how,
+            window_px, reach_px, wander_px, rough, how, self.device,
         )  # fmt: skip
         tasks = (
             replace(

@@ -120,7 +120,7 @@ def batch(arguments: argparse.Namespace) -> int:
         _say(f'],\n"counts": {json.dumps(counts)}}}')
     else:
         told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
-        _say(f"{done.total()} targets in {time.monotonic() - began:.0f} s: {told}")
+        _say(f"{done.total()} target{'s' if done.total() > 1 else ''} in {time.monotonic() - began:.0f} s: {told}")
     return 1 if done["refused"] else LimitError.exit_code if done["over a limit"] else 0
 
 
@@ -325,8 +325,9 @@ def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
 @contextmanager
 def _running(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What does the work and what hears how far it is, as georeg's functions take them."""
-    with cluster(_chosen(arguments, ExecutionOptions)) as executor, _progress(arguments) as progress:
-        yield {"executor": executor, "progress": progress}
+    options = _chosen(arguments, ExecutionOptions)
+    with cluster(options) as executor, _progress(arguments) as progress:
+        yield {"executor": executor, "progress": progress, "device": options.device}
 
 
 def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:

@@ -15,13 +15,12 @@ from numpy.typing import DTypeLike, NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
-from georeg.lazily import Lazily
+from georeg.device import arrays_of
 from georeg.models import FloatArray
+from georeg.options import DeviceKind
 from georeg.placement import Lattice, Placement, apply_transform, compose, lattice
 from georeg.reader import Reader
-from georeg.resampling import Kernel, fill, interpolate, taps
-
-ndimage = Lazily("scipy.ndimage")
+from georeg.resampling import Kernel, fill, interpolate, smooth, taps
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def sample(
     overviews: bool = False,
     dtype: DTypeLike = np.float32,
     window: Window | None = None,
+    device: DeviceKind = "cpu",
 ) -> Patch:
     """Sample ``bands`` of a raster at the pixel centres of ``grid``.
 
@@ -81,10 +81,14 @@ def sample(
         Type to compute in.
     window
         The part of ``grid`` to sample, by default all. Its pixels are the same, bit for bit, in whatever window.
+    device
+        What interpolates; all else is done on the processor.
     """
     if window is None:
         window = Window(0, 0, int(grid.shape[1]), int(grid.shape[0]))
-    look = sampling(reader, placement, grid, bands, kernel=kernel, snap_px=snap_px, overviews=overviews, dtype=dtype)
+    look = sampling(
+        reader, placement, grid, bands, kernel=kernel, snap_px=snap_px, overviews=overviews, dtype=dtype, device=device
+    )
     data, valid = look.pixels(window)
     whole = look.whole_px
     if whole is not None:
@@ -104,11 +108,12 @@ class Sampling:
     dtype: DTypeLike
     whole_px: tuple[int, int, int] | None
     """As of a `Patch` of the whole grid."""
+    device: DeviceKind = "cpu"
 
     def pixels(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Data and valid of a window of the grid, both (bands, height, width)."""
         if self.whole_px is None:
-            return _interpolate(self.reader, self.bands, self.nodes, window, self.kernel, self.overviews, self.dtype)
+            return _interpolate(self, window)
         col, row, reduce = self.whole_px
         corner, shape = (row + int(window.row_off), col + int(window.col_off)), (int(window.height), int(window.width))
         return self.reader.read(corner, shape, self.bands, reduce=reduce, overviews=self.overviews, dtype=self.dtype)
@@ -131,11 +136,12 @@ def sampling(
     snap_px: float | None = None,
     overviews: bool = False,
     dtype: DTypeLike = np.float32,
+    device: DeviceKind = "cpu",
 ) -> Sampling:
     """The parameters are those of `sample`."""
     nodes = lattice(placement, grid)
     whole = None if snap_px is None else nodes.whole_pixels(snap_px, overviews)
-    return Sampling(reader, nodes, tuple(bands), kernel, overviews, dtype, whole)
+    return Sampling(reader, nodes, tuple(bands), kernel, overviews, dtype, whole, device)
 
 
 def _part(grid: GeoBox, window: Window) -> GeoBox:
@@ -143,22 +149,15 @@ def _part(grid: GeoBox, window: Window) -> GeoBox:
     return GeoBox((window.height, window.width), compose(grid.affine, origin), grid.crs)
 
 
-def _interpolate(
-    reader: Reader,
-    bands: Sequence[int],
-    nodes: Lattice,
-    window: Window,
-    kernel: Kernel,
-    overviews: bool,
-    dtype: DTypeLike,
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def _interpolate(look: Sampling, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    reader, nodes, bands, kernel, dtype = look.reader, look.nodes, look.bands, look.kernel, look.dtype
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
-    smooth = kernel != "nearest"
-    reduce = max(1, int(nodes.coarsening / 2)) if smooth else 1
+    averaged = kernel != "nearest"
+    reduce = max(1, int(nodes.coarsening / 2)) if averaged else 1
     remaining = nodes.coarsening / reduce
-    sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and smooth else 0.0
+    sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and averaged else 0.0
     # twice what the filters reach over: the fill of the invalid pixels that they meet is found as far away again
-    halo = 2 * (taps(kernel).reach_px + int(4 * sigma_px + 0.5) + 1) if smooth else 1
+    halo = 2 * (taps(kernel).reach_px + int(4 * sigma_px + 0.5) + 1) if averaged else 1
     at = nodes.positions(window)
     extent = np.array(reader.raster.shape[::-1]) // reduce
     ends = (np.array(at.low) / reduce - halo - 1, np.array(at.high) / reduce + halo + 1)
@@ -167,9 +166,9 @@ def _interpolate(
         nothing = np.zeros((len(bands), int(window.height), int(window.width)), dtype)
         return nothing, nothing.astype(bool)
     corner, shape = (int(low[1]), int(low[0])), (int(high[1] - low[1]), int(high[0] - low[0]))
-    data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=overviews, dtype=dtype)
-    if smooth:
+    data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=look.overviews, dtype=dtype)
+    if averaged:
         fill(data, valid)
     if sigma_px:
-        data = np.stack([ndimage.gaussian_filter(band, sigma_px, mode="nearest") for band in data])
-    return interpolate(data, valid, at, corner, reduce=reduce, kernel=kernel)
+        data = smooth(data, sigma_px)
+    return interpolate(data, valid, at, corner, reduce=reduce, kernel=kernel, arrays=arrays_of(look.device))

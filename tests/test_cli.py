@@ -324,7 +324,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert "exit codes: 0 done" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("verb", ["align", "match", "fit", "assess", "apply", "export"])
+@pytest.mark.parametrize("verb", ["align", "batch", "match", "fit", "assess", "apply", "export"])
 def test_every_verb_has_help(verb: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([verb, "--help"])

@@ -20,7 +20,7 @@ ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "lazily", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
     "models.splines", "models.local", "models.ladder", "initial", "remote", "raster",
-    "decoded", "reduced", "gdal_cache", "reader", "resampling", "placement", "warp",
+    "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement", "warp",
     "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features", "matching.coarse",
     "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy",
