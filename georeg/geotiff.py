@@ -28,7 +28,7 @@ from georeg.initial import PIXELS
 from georeg.metadata import alpha_masks, copy_metadata, copy_tables, domain_items, masks_fit, metadata_losses
 from georeg.overviews import bounded_cache, make_cog
 from georeg.placement import compose
-from georeg.raster import Raster
+from georeg.raster import OPENING, Raster
 from georeg.tiff import truncated_block
 
 _log = logging.getLogger(__name__)
@@ -208,7 +208,7 @@ def write_grid(
 
 
 def opened(path: str, mode: str = "r", **options: Any) -> Any:
-    with warnings.catch_warnings():
+    with OPENING, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # it is placed, or a picture
         return rasterio.open(path, mode, **options)
 

@@ -6,6 +6,7 @@ The only place where georeg opens a raster for reading.
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from georeg.remote import current, fetching, is_remote, without_secrets
 
 DOMAIN = "GEOREG"
 """Metadata domain of what georeg says of a file that it corrected."""
+
+OPENING = threading.Lock()
+"""Held while a file is opened: what warnings are shown is the same for all threads."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def dataset_of(path: str, **options: Any) -> Any:
         There is none.
     """
     try:
-        with warnings.catch_warnings():
+        with OPENING, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path, sharing=False, **options)
     except UnicodeEncodeError as exc:
