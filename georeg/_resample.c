@@ -19,8 +19,13 @@
 #endif
 
 #define MAX_TAPS 6
-#define LANES 8
+#define AT_ONCE 8
 #define STRIP 160
+
+#if defined(__GNUC__) || defined(__clang__)
+/* Several numbers at once, wherever they lie: each is computed as one alone would be. */
+#define VECTOR(real) __attribute__((vector_size(32), aligned(sizeof(real)), may_alias))
+#endif
 
 #if (defined(__GNUC__) || defined(__clang__)) && (defined(__x86_64__) || defined(__i386__))
 #define WIDE __attribute__((target("avx2"))) /* not FMA, which would round differently */
@@ -99,6 +104,11 @@ static INLINE double centred(double src_px, double reduce)
 
 #else
 
+#ifdef VECTOR
+typedef REAL NAME(Lanes) VECTOR(REAL);
+#define LANES(place) (*(const NAME(Lanes) *)(place))
+#endif
+
 static INLINE void NAME(weights)(const REAL *table, int64_t taps, int64_t cells, double beyond, REAL *out)
 {
     double at = beyond * (double)cells;
@@ -118,22 +128,22 @@ static INLINE void NAME(shifted)(const REAL *coefficients, int64_t width, int64_
     const REAL *corner = coefficients + first;
     const int64_t to_middle = (taps / 2) * (width + 1);
     int64_t k = 0;
-    for (; k + LANES <= n; k += LANES) {
-        REAL middle[LANES], column[LANES], sum[LANES];
-        for (int l = 0; l < LANES; l++)
-            middle[l] = corner[to_middle + k + l], sum[l] = 0;
-        for (int64_t i = 0; i < taps; i++) {
-            for (int l = 0; l < LANES; l++)
-                column[l] = down[0] * (corner[k + l + i] - middle[l]);
-            for (int64_t j = 1; j < taps; j++)
-                for (int l = 0; l < LANES; l++)
-                    column[l] += down[j] * (corner[j * width + k + l + i] - middle[l]);
-            for (int l = 0; l < LANES; l++)
-                sum[l] += across[i] * column[l];
+#ifdef VECTOR
+    const int64_t lanes = sizeof(NAME(Lanes)) / sizeof(REAL);
+    for (; k + 2 * lanes <= n; k += 2 * lanes)
+        for (int v = 0; v < 2; v++) {
+            const REAL *at = corner + k + v * lanes;
+            const NAME(Lanes) middle = LANES(at + to_middle);
+            NAME(Lanes) sum = middle - middle;
+            for (int64_t i = 0; i < taps; i++) {
+                NAME(Lanes) column = down[0] * (LANES(at + i) - middle);
+                for (int64_t j = 1; j < taps; j++)
+                    column += down[j] * (LANES(at + j * width + i) - middle);
+                sum += across[i] * column;
+            }
+            *(NAME(Lanes) *)(out + k + v * lanes) = middle + sum;
         }
-        for (int l = 0; l < LANES; l++)
-            out[k + l] = middle[l] + sum[l];
-    }
+#endif
     for (; k < n; k++) {
         const REAL middle = corner[to_middle + k];
         REAL sum = 0;
@@ -160,13 +170,13 @@ static INLINE int64_t NAME(alike)(const double *x_px, const double *y_px, int64_
         n = room;
     int64_t k = 1;
 #define IS_ALIKE(m) ((centred(x_px[m], reduce) - left == x + (double)(m)) & (centred(y_px[m], reduce) - top == y))
-    while (k + LANES <= n && IS_ALIKE(k)) {
+    while (k + AT_ONCE <= n && IS_ALIKE(k)) {
         int same = 1;
-        for (int64_t m = k; m < k + LANES; m++)
+        for (int64_t m = k; m < k + AT_ONCE; m++)
             same &= IS_ALIKE(m);
         if (!same)
             break;
-        k += LANES;
+        k += AT_ONCE;
     }
     while (k < n && IS_ALIKE(k))
         k++;
@@ -257,18 +267,23 @@ static INLINE int NAME(resample)(const REAL *samples, const REAL *coefficients, 
 static INLINE void NAME(weigh)(const REAL **lines, const REAL *taps, int64_t radius, int64_t n, REAL *restrict out)
 {
     int64_t col = 0;
-    for (; col + LANES <= n; col += LANES) {
-        REAL twice[LANES], sum[LANES];
-        for (int l = 0; l < LANES; l++)
-            sum[l] = lines[0][col + l], twice[l] = 2 * sum[l];
+#ifdef VECTOR
+    const int64_t lanes = sizeof(NAME(Lanes)) / sizeof(REAL);
+    for (; col + 4 * lanes <= n; col += 4 * lanes) {
+        NAME(Lanes) sum[4], twice[4];
+        for (int v = 0; v < 4; v++) {
+            sum[v] = LANES(lines[0] + col + v * lanes);
+            twice[v] = sum[v] + sum[v];
+        }
         for (int64_t k = 1; k <= radius; k++) {
             const REAL *before = lines[-k] + col, *after = lines[k] + col, tap = taps[k];
-            for (int l = 0; l < LANES; l++)
-                sum[l] += tap * ((before[l] + after[l]) - twice[l]);
+            for (int v = 0; v < 4; v++)
+                sum[v] += tap * ((LANES(before + v * lanes) + LANES(after + v * lanes)) - twice[v]);
         }
-        for (int l = 0; l < LANES; l++)
-            out[col + l] = sum[l];
+        for (int v = 0; v < 4; v++)
+            *(NAME(Lanes) *)(out + col + v * lanes) = sum[v];
     }
+#endif
     for (; col < n; col++) {
         REAL sum = lines[0][col];
         const REAL twice = 2 * sum;
@@ -340,6 +355,7 @@ EXPORT int NAME(georeg_filter) FILTER
     return FILTERED;
 }
 
+#undef LANES
 #undef RESAMPLE
 #undef FILTER
 #undef RESAMPLED

@@ -31,6 +31,8 @@ TOO_FEW = 0.3
 """Where fewer windows than this share match, another matcher or larger pixels may find more."""
 ENOUGH_POINTS = 20
 """And where fewer than these do."""
+AHEAD_POINTS = 36
+"""So few windows tell whether the georeferencing is near."""
 PROMISING = 0.7
 """Where a prior lets so large a share of few windows be found, it is near."""
 ENOUGH_FEW = 30
@@ -65,7 +67,7 @@ def matched_ahead(tiles: Tiles, progress: Progress) -> Matched | None:
     kept = (tiles.ref.keep_means(tiles.names.ref_bands), tiles.tgt.keep_means(tiles.names.tgt_bands))
     if not all(kept):
         return None
-    few = _few(tiles, identity(), 1, "phase")
+    few = tiles.match(identity(), 1, AHEAD_POINTS, "phase", rough=True)
     prior = _improved(few, identity())
     if prior is None or few.kept.mean() < PROMISING:
         return None

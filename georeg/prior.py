@@ -17,7 +17,7 @@ import shapely
 from georeg.accuracy import log10_binomial_tail
 from georeg.blocks import How
 from georeg.errors import FitError, MatchError, OverlapError
-from georeg.execution import Progress
+from georeg.execution import Progress, at_once
 from georeg.matching.coarse import coarse_shifts
 from georeg.matching.pose import Pose, poses_by_structure
 from georeg.matching.pose_features import poses_by_features
@@ -190,7 +190,7 @@ def _stages(
 
 
 def _all_tested(tiles: Tiles, models: list[Model], factor: int, stage: str, how: How) -> list[Prior]:
-    return [_tested(tiles, model, factor, stage, how) for model in models]
+    return at_once(_tested, [(tiles, model, factor, stage, how) for model in models], tiles.options.threads)
 
 
 def _tested(tiles: Tiles, model: Model, factor: int, stage: str, how: How) -> Prior:

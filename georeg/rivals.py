@@ -8,6 +8,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from georeg.errors import MatchError
+from georeg.execution import at_once
 from georeg.matching.coarse import Rival, strongest_rival
 from georeg.models import FloatArray, Model
 from georeg.overlap import Pair, longer_side, nodes
@@ -65,8 +66,8 @@ def refuse_other_ground(tiles: Tiles, prior: Model, seed: Seed | None = None) ->
     MatchError
         They do: something is printed in both rasters, or the ground is where that is not.
     """
-    for factor in LEVELS:
-        rival = _strongest_rival(tiles, prior, factor, seed)
+    tasks = [(tiles, prior, factor, seed) for factor in LEVELS]
+    for factor, rival in zip(LEVELS, at_once(_strongest_rival, tasks, tiles.options.threads), strict=True):
         if rival is not None and any(np.all(_seen(rival) >= np.array(needed)) for needed in EVIDENT):
             apart_px = factor * float(np.hypot(*rival.shift_px))
             raise MatchError(
