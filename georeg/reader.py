@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Reader:
         self._open: dict[bool | tuple[str, int], Any] = {}
         self._free: list[Any] = []
         self._held: dict[tuple[Bands, int], Reduced] = {}
-        self._traffic = current()
+        self._traffic, self._identity = current(), _identity(raster.path)
         self.part_shape = part_shape(raster.shape, raster.block_shape)
         self._decoded = Decoded(self._decode, raster.shape, self.part_shape, kept_bytes)
         self._for_others = kept_bytes > KEPT_BYTES
@@ -220,6 +221,11 @@ class Reader:
             handle = self._free.pop()
         except IndexError:
             handle = dataset_of(self.raster.path, OVERVIEW_LEVEL="NONE")
+            if _identity(self.raster.path) != self._identity:
+                handle.close()
+                raise InputError(
+                    f"{self.raster.path} was replaced while it was read; run again when nothing writes to it"
+                ) from None
         try:
             yield handle
         finally:
@@ -282,6 +288,15 @@ class Reader:
         alpha = np.isin(bands, self.raster.alpha_bands)
         valid[alpha] = valid.all(axis=0)  # what is transparent has no opacity to interpolate either
         return np.asarray(valid)
+
+
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells a file from another of its name; None where the name is not that of a file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _nodata_alone(handle: Any, band: int) -> float | None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -349,7 +350,10 @@ def test_what_is_in_progress_stops_at_its_next_step(folder: Path, monkeypatch: p
 def test_an_interruption_leaves_whole_files_alone(folder: Path, tmp_path: Path) -> None:
     paths, out = many(folder, tmp_path / "in", 40), tmp_path / "out"
     command = [sys.executable, "-m", "georeg.cli", "batch", str(reference(folder)), *paths, "-o", str(out), *QUICK]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which a shell's background job does not
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=hears
+    ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)

@@ -171,6 +171,18 @@ def test_each_part_of_a_file_is_decoded_once_for_many_threads(tmp_path):
         assert reader.n_decoded == 9  # of 512 by 512
 
 
+def test_pixels_of_two_files_of_one_name_are_never_mixed(tmp_path):
+    raster = write(tmp_path / "a.tif", some_pixels(1), **STORED["tiles"])
+    with Reader(raster) as reader:
+        reader.read((0, 0), (64, 64), (1,))
+        with reader._handle_alone():  # another thread is at it
+            write(tmp_path / "b.tif", some_pixels(1)[:, ::-1], **STORED["tiles"])
+            (tmp_path / "b.tif").replace(tmp_path / "a.tif")
+            with pytest.raises(InputError, match="was replaced while it was read"):
+                reader.read((600, 500), (64, 64), (1,))
+        reader.read((600, 500), (64, 64), (1,))  # what is open stays readable
+
+
 def test_means_are_of_valid_pixels_alone():
     rng = np.random.default_rng(0)
     data, valid = rng.random((2, 24, 36), dtype=np.float32), rng.random((2, 24, 36)) > 0.4
