@@ -12,13 +12,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
+from jobs import Run, georeg, needed
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -32,16 +31,6 @@ ORIGIN, GSD = (400000.0, 5800000.0), 10.0
 SHIFT_PX = (3.3, -2.6)
 """Right and down, by which the target's geotransform is wrong."""
 SIDES_PX = {"1k": 1024, "2k": 2048, "5k": 5120, "10k": 10240, "20k": 20480, "40k": 40960}
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a command took."""
-
-    wall_s: float
-    cpu_s: float
-    peak_mb: float
-    says: str
 
 
 def ground(side_px: int, seed: int) -> NDArray[np.uint16]:
@@ -104,15 +93,7 @@ def _blocks(file) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def run(*arguments: object) -> Run:
     """A georeg command as a process of its own."""
-    command, start = [sys.executable, "-m", "georeg.cli", *map(str, arguments)], time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said)
-        _, status, took = os.wait4(process.pid, 0)
-        wall_s = time.perf_counter() - start
-        said.seek(0)
-        if status:
-            raise SystemExit(f"{' '.join(map(str, arguments))} ended with {os.waitstatus_to_exitcode(status)}")
-        return Run(wall_s, took.ru_utime + took.ru_stime, took.ru_maxrss / 1024, said.read())
+    return needed(georeg(*arguments))
 
 
 def main() -> None:

@@ -110,6 +110,13 @@ def check_matching(options: MatchOptions) -> None:
         raise InputError(
             f"--patches is {options.patches}; give at least {LEAST_PATCHES}, some of which are withheld to check"
         )
+    if options.preset == "fast":
+        for name, usual in (("matcher", ("auto", "phase")), ("preprocess", ("none",)), ("combine", ("none",))):
+            if getattr(options, name) not in usual:
+                raise InputError(
+                    f"--preset fast correlates pixels as they are, without --{name} {getattr(options, name)}; leave one of "
+                    "the two out"
+                )
     if not 0 < options.false_match_rate < 1:
         raise InputError(f"--false-match-rate is {options.false_match_rate}; give a number between 0 and 1")
 

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from scenes import image, scene
 
 import georeg
+from georeg.errors import InputError
 from georeg.matching import phase
 from georeg.matching.phase import UNKNOWN_PX2, Correlated, control_significance, correlate, correlate_windows
+from georeg.options import MatchOptions
 from georeg.tie_points import Status
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_tiles"
@@ -216,3 +218,12 @@ def test_the_fast_preset_refuses_what_does_not_correspond(shift_pair: tuple[str,
     other = str(SAMPLES / "polynomial_target.tif")
     with pytest.raises(georeg.GeoregError, match=r"tie points|place|chance|confirm"):
         georeg.align(shift_pair[0], other, matching=georeg.MatchOptions(preset="fast", matcher="phase"))
+
+
+@pytest.mark.parametrize("other", [{"matcher": "features"}, {"preprocess": "log"}, {"combine": "mean"}])
+def test_what_the_fast_preset_would_ignore_is_refused(other):
+    sample = Path(__file__).parent.parent / "sample_tiles"
+    with pytest.raises(InputError, match=f"without --{next(iter(other))}"):
+        georeg.match(
+            sample / "shift_reference.tif", sample / "shift_target.tif", matching=MatchOptions(preset="fast", **other)
+        )
