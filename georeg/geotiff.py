@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -116,16 +117,26 @@ def _write_pixels(
     tags: Mapping[str, str],
     creation: Creation,
 ) -> None:
-    """Write pixels and their masks; what is made into a COG later is stored by our own options until then."""
+    """Write pixels, then their masks; what is made into a COG later is stored by our own options until then.
+
+    Both are compressed by threads of their own: written together, where each lies would be another at every run.
+    """
     stored = creation if creation.driver == "GTiff" else Creation()
     profile = _profile(grid, raster.count, encoding.dtype, encoding.nodata, stored)
     masked = encoding.nodata is None and not alpha_masks(source)
+    masks: list[tuple[Window, bytes]] = []
     with opened(path, "w", **profile) as dataset:
         copy_metadata(source, dataset, tags)
         for window, pixels, valid in blocks:
             dataset.write(pixels, window=window)
             if masked:
-                dataset.write_mask(valid.any(axis=0), window=window)
+                masks.append((window, zlib.compress(np.packbits(valid.any(axis=0)).tobytes(), 1)))
+    if masked:
+        with opened(path, "r+") as dataset:
+            for window, packed in masks:
+                shape = int(window.height), int(window.width)
+                bits = np.unpackbits(np.frombuffer(zlib.decompress(packed), np.uint8), count=shape[0] * shape[1])
+                dataset.write_mask(bits.reshape(shape).astype(bool), window=window)
 
 
 def _profile(grid: GeoBox, count: int, dtype: Any, nodata: float | None, creation: Creation) -> dict[str, Any]:

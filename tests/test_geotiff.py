@@ -35,6 +35,7 @@ from georeg.files import SIDECARS, check_output, replacing, write_bytes
 from georeg.geotiff import write_blocks
 from georeg.options import WriteOptions
 from georeg.raster import Raster, open_raster
+from georeg.tiff import read_numbers, read_tiff
 
 CRS = "EPSG:32633"
 ORIGIN = Affine(10, 0, 301000, 0, -10, 5772000)  # within the sample tiles
@@ -525,6 +526,23 @@ def test_valid_pixels_never_equal_nodata(dtype: str, which: str, tmp_path: Path)
 
 def grid(height: int, width: int) -> GeoBox:
     return GeoBox((height, width), ORIGIN, CRS)
+
+
+def test_masks_lie_behind_the_pixels(tmp_path: Path) -> None:
+    """Mixed with them, each would lie where the threads that compress happen to put it: other bytes at every run."""
+    side, out, rng = 512, tmp_path / "out.tif", np.random.default_rng(3)
+    raster = open_raster(save(tmp_path / "source.tif", image(1, "uint16")))
+    pixels, valid = rng.integers(1, 4000, (1, side, side), np.uint16), rng.random((1, side, side)) > 0.1
+    windows = [Window(col, row, side, side) for row in range(0, 2 * side, side) for col in range(0, 2 * side, side)]
+    with rasterio.Env(GDAL_CACHEMAX=2**19):  # so that blocks leave it before the file is closed
+        blocks = [(window, pixels, valid) for window in windows]
+        write_blocks(raster, grid(2 * side, 2 * side), encoding_of(raster), blocks, str(out))
+    with out.open("rb") as file:
+        tiff = read_tiff(file, str(out))
+        of_pixels, of_masks = (read_numbers(file, tiff, one.entries[324]) for one in tiff.directories)
+    assert of_pixels.max() < of_masks.min()
+    with rasterio.open(out) as after:
+        np.testing.assert_array_equal(after.read_masks(1) > 0, np.tile(valid[0], (2, 2)))
 
 
 def test_classes_stay_classes(shift_alignment: georeg.Alignment, tmp_path: Path) -> None:
