@@ -8,17 +8,18 @@ import importlib
 import logging
 import os
 import re
+import shlex
 import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import georeg
 from georeg.errors import GeoregError
 from georeg.interrupts import interrupted, listening
+from georeg.lazily import Lazily
 from georeg.options import (
     BatchOptions,
     ExecutionOptions,
@@ -30,7 +31,9 @@ from georeg.options import (
     WriteOptions,
 )
 from georeg.temporaries import forget_written
+from georeg.terminal import TOLD, recording
 
+memory = Lazily("georeg.memory")
 DESCRIPTION = (
     "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
 )
@@ -46,22 +49,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("rasterio").addHandler(_MUTE)
     forget_written()
     try:
-        with listening(own_process=argv is None), _warnings_told():
+        with recording(arguments.log, _named(arguments), verbose=arguments.verbose):
+            TOLD.info(
+                "georeg %s: %s", georeg.__version__, shlex.join(["georeg", *(sys.argv[1:] if argv is None else argv)])
+            )
+            code = _run(arguments, own_process=argv is None)
+            TOLD.info("exit code %d", code)
+            return code
+    except GeoregError as exc:  # the log cannot be opened
+        print(f"georeg: {exc}", file=sys.stderr)
+        return exc.exit_code
+
+
+def _named(arguments: argparse.Namespace) -> list[str]:
+    """Whatever the command line names that may be a file."""
+    values = [value for name, value in vars(arguments).items() if name not in ("log", "verb")]
+    return [
+        text for value in values for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
+    ]
+
+
+def _run(arguments: argparse.Namespace, *, own_process: bool) -> int:
+    """Do what a verb does, and say what goes wrong; returns the exit code."""
+    try:
+        with listening(own_process=own_process):
+            if own_process:
+                memory.keep_pages()
             # what the verbs need takes half a second to import: not for --help
             verbs = importlib.import_module("georeg.verbs")
             code: int | None = getattr(verbs, arguments.verb)(arguments)
     except GeoregError as exc:
-        print(f"georeg: {exc}", file=sys.stderr)
+        _fail(f"georeg: {exc}")
         return exc.exit_code
     except KeyboardInterrupt:
-        print(interrupted(), file=sys.stderr)
+        _fail(interrupted())
         return 1
     except BrokenPipeError:
         return 1  # the reader of our output has gone: it has what it wanted
     except Exception as exc:  # noqa: BLE001 - whoever meets a bug of ours gets a sentence, not a page of our code
-        print(f"georeg: {_unforeseen(exc)}", file=sys.stderr)
+        _fail(f"georeg: {_unforeseen(exc)}")
         return 1
     return code or 0
+
+
+def _fail(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+    TOLD.error(sentence.removeprefix("georeg: "))
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -87,19 +120,6 @@ def _unforeseen(exc: Exception) -> str:
     ours = [frame for frame in frames if os.path.dirname(georeg.__file__) in frame.filename] or frames
     at = f"{os.path.basename(ours[-1].filename)}:{ours[-1].lineno}"
     return f"internal error: {type(exc).__name__}: {reason} at {at}; please report this with the command"
-
-
-@contextmanager
-def _warnings_told() -> Iterator[None]:
-    """What the library logs as a warning is a line on standard error, like an error."""
-    handler, log = logging.StreamHandler(), logging.getLogger("georeg")
-    handler.setFormatter(logging.Formatter("georeg: %(message)s"))
-    handler.setLevel(logging.WARNING)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,7 +207,16 @@ def _verb(verbs: Any, name: str, doc: str, *, from_file: str | None = None) -> a
     verb._negative_number_matcher = re.compile(r"-\.?\d")  # before Python 3.14, -3.4e38 would be taken for an option
     verb.set_defaults(verb=name)
     verb.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
-    verb.add_argument("--quiet", action="store_true", help="no progress")
+    verb.add_argument("--log", metavar="FILE", help="append what the run says, with times, to a file")
+    says = verb.add_mutually_exclusive_group()
+    says.add_argument("--quiet", action="store_true", help="no progress, and no table at the end")
+    says.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say what each stage found, and how long it took; twice: all there is to tell of an error of ours",
+    )
     return verb
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,7 +21,7 @@ Bands = tuple[int, ...]
 PART_PX = 512
 """Blocks of a file that are smaller than a square of this side are decoded several at a time."""
 
-_APART_BYTES = 2**17
+_LEAST_ROOM_BYTES = 2**17
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,30 @@ def part_shape(shape: tuple[int, int], block_shape: tuple[int, int]) -> tuple[in
     return min(down, max(shape[0], height)), min(across, max(shape[1], width))
 
 
-def apart(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """An array whose memory goes back to the system once it is dropped, whatever was allocated after it."""
-    n = math.prod(shape)
-    n_bytes = n * np.dtype(dtype).itemsize
-    if n_bytes < _APART_BYTES:
-        return np.empty(shape, dtype)
-    return np.frombuffer(mmap.mmap(-1, n_bytes), dtype, n).reshape(shape)
+class Rooms:
+    """Memory of its own for arrays as large as parts, lent again once nothing refers to what was in it.
+
+    Pages that the system gives anew cost as much as a tenth of what is decoded into them, more with every thread; and what
+    was allocated after them would keep them from going back to it.
+    """
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[mmap.mmap]] = {}
+
+    def room(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """An array of any values. From any thread."""
+        n = math.prod(shape)
+        n_bytes = n * np.dtype(dtype).itemsize
+        if n_bytes < _LEAST_ROOM_BYTES:
+            return np.empty(shape, dtype)
+        free = self._free.setdefault(n_bytes, [])
+        try:
+            memory = free.pop()
+        except IndexError:
+            memory = mmap.mmap(-1, n_bytes)
+        lent = (ctypes.c_ubyte * n_bytes).from_buffer(memory)
+        weakref.finalize(lent, free.append, memory).atexit = False
+        return np.frombuffer(lent, dtype, n).reshape(shape)
 
 
 class Decoded:
@@ -80,6 +99,8 @@ class Decoded:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[int, int, Bands], Future[Pixels]] = OrderedDict()
         self._n_bytes = 0
+        self.rooms = Rooms()
+        """For what ``decode`` returns."""
         self.n_decoded = 0
         """Parts decoded so far, again and again those that were asked for after they had been dropped."""
 
@@ -102,6 +123,7 @@ class Decoded:
         with self._lock:
             self._kept.clear()
             self._n_bytes = 0
+            self.rooms = Rooms()
 
     def _get(self, i: int, j: int, bands: Bands) -> Pixels:
         key = (i, j, bands)

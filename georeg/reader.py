@@ -18,7 +18,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from georeg.decoded import Bands, Decoded, Pixels, apart, part_shape
+from georeg.decoded import Bands, Decoded, Pixels, part_shape
 from georeg.errors import InputError
 from georeg.gdal_cache import BOUND
 from georeg.raster import Raster, dataset_of
@@ -199,7 +199,7 @@ class Reader:
             try:
                 dtypes = {self.raster.dtypes[band - 1] for band in bands}
                 shape = (len(bands), int(window.height), int(window.width))
-                room = apart(shape, dtypes.pop()) if len(dtypes) == 1 else None
+                room = self._decoded.rooms.room(shape, dtypes.pop()) if len(dtypes) == 1 else None
                 values = handle.read(list(bands), window=window, out=room)
                 valid = self._valid(handle, values, bands, {"window": window})
             except (RasterioError, CPLE_BaseError, ValueError) as exc:

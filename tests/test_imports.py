@@ -18,8 +18,8 @@ from georeg.tie_points import Inputs, TiePoints
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "lazily", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
-    "models.splines", "models.local", "models.ladder", "initial", "remote", "raster",
+    "errors", "lazily", "memory", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
+    "models.splines", "models.local", "models.ladder", "initial", "remote", "terminal", "raster",
     "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement", "warp",
     "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features", "matching.coarse",
@@ -27,7 +27,7 @@ ORDER = [
     "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit",
     "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid",
     "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "uncertainty", "wkb", "arrow",
-    "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "batch",
+    "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "batch", "closing", "report.page",
     "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
@@ -61,7 +61,7 @@ def test_arrows_run_one_way(module):
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("matching.")])
 def test_matching_knows_no_file_crs_or_thread(module):
-    assert {m for m in ours(module) if not f"{m}.".startswith("matching.")} <= {"errors", "lazily", "tie_points"}
+    assert {m for m in ours(module) if not f"{m}.".startswith("matching.")} <= {"errors", "lazily", "memory", "tie_points"}
     names = {node.module or "" for node in imports(module) if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in imports(module) if isinstance(node, ast.Import) for alias in node.names}
     assert not any(name.split(".")[0] in {"rasterio", "pyproj", "odc", "threading", "concurrent"} for name in names)
