@@ -124,8 +124,11 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
         if confirmed:
             best, others = confirmed[0], confirmed[1:]
             if best.score < CLEAR_SCORE and on_same_pixels(tiles.pair, best.model):
-                # what is printed in both files lies on the same pixels: is the ground elsewhere?
-                others += [p for s, h, m in stages if s == "features" for p in _all_tested(tiles, m(), factor, s, h)]
+                # what is printed in both files lies on the same pixels: is the ground elsewhere? Large pixels tell
+                elsewhere = _by_features(tiles, pictures)
+                others += [
+                    p for s, h, _ in stages if s == "features" for p in _all_tested(tiles, elsewhere, factor, s, h)
+                ]
             _refuse_rival(best, [other for other in others if other.confirmed], tiles)
             progress("coarse", len(stages), len(stages))
             return confirmed[0]
@@ -166,17 +169,12 @@ def _stages(
     def features() -> list[Model]:
         fine = max(1, factor // 2)
         both = overviews(tiles, _scaled(regions, fine), fine) if fine < factor else [ref, tgt]
-        return _models(both, poses_by_features(both[0].image, both[0].valid, both[1].image, both[1].valid))
+        return _by_features(tiles, both)
 
     @cache
     def structure() -> list[Model]:
-        return _models(
-            [ref, tgt], poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid, n_candidates=LIKELY_POSES)
-        )
-
-    def _models(both: list[Overview], poses: list[Pose]) -> list[Model]:
-        models = [_model(both[0], both[1], pose.matrix, tiles.pair) for pose in poses]
-        return [m for m in models if _length(m, tiles.pair) <= limit]
+        poses = poses_by_structure(ref.image, ref.valid, tgt.image, tgt.valid, n_candidates=LIKELY_POSES)
+        return _models(tiles, pictures, poses)
 
     stages: list[tuple[str, How, Models]] = [
         ("shift", "phase", shifts),
@@ -187,6 +185,16 @@ def _stages(
         ("structure", "structure", structure),
     ]
     return [stage for stage in stages if stage[1] in CONFIRMING[tiles.options.matcher]]
+
+
+def _by_features(tiles: Tiles, both: list[Overview]) -> list[Model]:
+    ref, tgt = both
+    return _models(tiles, both, poses_by_features(ref.image, ref.valid, tgt.image, tgt.valid))
+
+
+def _models(tiles: Tiles, both: list[Overview], poses: list[Pose]) -> list[Model]:
+    models = [_model(both[0], both[1], pose.matrix, tiles.pair) for pose in poses]
+    return [m for m in models if _length(m, tiles.pair) <= tiles.max_shift()]
 
 
 def _all_tested(tiles: Tiles, models: list[Model], factor: int, stage: str, how: How) -> list[Prior]:

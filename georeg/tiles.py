@@ -99,6 +99,8 @@ class Tiles:
             # large windows may reach over the outline by half: else they would leave the corners out
             margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
             centres = nodes(overlap, spacing, margins)
+            if rough:
+                centres = self._in_parts(centres, level, shapely.buffer(overlap, -margins[0]), spacing)
             parts = blocks_of(centres, self._strip(level))
         else:
             window_px = window_px or suited_to_squares_px(squares, how)
@@ -130,6 +132,19 @@ class Tiles:
             (self.ref, self.pair.reference_placement(), ref),
             (self.tgt, self.pair.target_placement(model), tgt),
         )
+
+    def _in_parts(
+        self, centres: NDArray[np.intp], level: GeoBox, inside: shapely.Geometry, spacing_px: float
+    ) -> NDArray[np.intp]:
+        """Few windows, far from each other, are matched anywhere near: each where one part of the reference has it whole."""
+        height, width = self.ref.part_shape
+        place = self.pair.reference_placement()
+        ref_px = place.to_px(apply_transform(level.affine, centres.astype(float)))
+        middle_px = (np.floor(ref_px / (width, height)) + 0.5) * (width, height)
+        moved = np.rint(apply_transform(~level.affine, place.to_xy(middle_px))).astype(np.intp)
+        near = np.abs(moved - centres).max(axis=1) < spacing_px / 4
+        fit = near & shapely.contains_xy(inside, *moved.T)
+        return np.where(fit[:, None], moved, centres)
 
     def _strip(self, level: GeoBox) -> int:
         """How many squares wide strips may be whose decoded pixels are kept until the squares below have used them."""

@@ -18,7 +18,7 @@ from scenes import image, scene
 import georeg
 from georeg import passes, search, tiles
 from georeg import reader as reading
-from georeg.decoded import Decoded, Pixels, apart, part_shape
+from georeg.decoded import Decoded, Pixels, Rooms, part_shape
 from georeg.errors import InputError
 from georeg.options import MatchOptions
 from georeg.raster import Raster, open_raster
@@ -122,12 +122,27 @@ def test_what_could_not_be_decoded_is_tried_again():
     assert not gathered(decoded, Window(0, 0, 64, 64)).any()
 
 
-def test_memory_apart_is_an_array_like_any_other():
-    large, small = apart((3, 300, 400), "uint16"), apart((2, 3), "float32")
-    large[:] = 7
-    assert large.flags.writeable
-    assert large.sum() == 7 * large.size
-    assert (large.dtype, small.dtype, small.shape) == ("uint16", "float32", (2, 3))
+def test_rooms_are_arrays_like_any_other():
+    rooms = Rooms()
+    large, small = rooms.room((3, 300, 400), "uint16"), rooms.room((2, 3), "float32")
+    for array, shape, dtype in ((large, (3, 300, 400), np.uint16), (small, (2, 3), np.float32)):
+        assert (array.shape, array.dtype) == (shape, dtype)
+        array[...] = 7
+        assert (array == 7).all()
+
+
+def test_memory_is_lent_again_only_once_nothing_refers_to_it():
+    rooms, shape = Rooms(), (1, 512, 512)
+    first = rooms.room(shape, "uint16")
+    first[...] = 7
+    part, place = first[:, 100:, 5:].view(), first.ctypes.data
+    del first
+    assert rooms.room(shape, "uint16").ctypes.data != place
+    assert (part == 7).all()
+    del part
+    others = [rooms.room(shape, dtype) for dtype in ("int16", "uint16")]
+    assert place in [other.ctypes.data for other in others]
+    assert rooms.room((1, 600, 512), "uint16").ctypes.data not in [place, *(other.ctypes.data for other in others)]
 
 
 @pytest.mark.parametrize("block", [(1, 10980), (512, 512), (16, 100000), (1024, 1024), (5, 246), (9000, 9000)])
