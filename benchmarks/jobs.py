@@ -137,6 +137,8 @@ class Bench:
     folder: Path
     quick: bool = False
     side_px: int | None = None
+    n_points: int | None = None
+    """Tie points of each peer; None: as many as suit the size."""
     rounds: int = 2
     n_scenes: int = 20
     interpreters: Mapping[str, Path] = field(default_factory=dict)

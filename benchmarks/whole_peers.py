@@ -27,8 +27,8 @@ HEADS = (
 
 
 def peers(bench: Bench) -> list[Table]:
-    """About 400 points of the same two scenes, without writing: of two dates, and of one, whose truth is exact."""
-    side_px, n = bench.side_px or bench.size(10980, 1600), bench.size(400, 100)
+    """As many points of the same two scenes, without writing: of two dates, and of one, whose truth is exact."""
+    side_px, n = bench.side_px or bench.size(10980, 1600), bench.n_points or bench.size(400, 100)
     kinds, notes = presets()
     tables = []
     for exact in bench.size((False, True), (True,)):
@@ -42,7 +42,7 @@ def peers(bench: Bench) -> list[Table]:
         runs = bench.in_turns(f"peers, {scene.ground}", jobs)
         rows = [row(name, scene, runs[name], runs["georeg, default"]) for name in commands]
         rows += [[f"{name}: not installed", *[None] * 9] for name in SCRIPTS if name not in commands]
-        title = f"tie points of {scene.side_px}² uint16 of {scene.ground}, median of {bench.rounds} rounds"
+        title = f"about {n} tie points of {scene.side_px}² uint16 of {scene.ground}, median of {bench.rounds} rounds"
         tables.append(Table(title, HEADS, rows, (*notes, *told(exact))))
     return tables
 
