@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from georeg.options import MatchOptions as MatchOptions
     from georeg.options import WriteOptions as WriteOptions
     from georeg.remote import metered as metered
+    from georeg.report.write import write_report as write_report
     from georeg.tie_points import TiePoints as TiePoints
 
 _HOME = {
@@ -67,6 +68,7 @@ _HOME = {
     "metered": "remote",
     "read_points": "gcps",
     "undo": "in_place",
+    "write_report": "report.write",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

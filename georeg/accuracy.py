@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from georeg.errors import VerificationError
 from georeg.fit import Fit, Role
@@ -109,11 +110,8 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
         The check points do not agree with the model better than chance would have them.
     """
     points = fitted.points
-    check = ~np.isnan(fitted.withheld_xy).any(axis=1)
+    check, tolerance_px = _checked(fitted)
     residual = fitted.withheld_xy[check]
-    own2 = np.trace(points.cov[check], axis1=1, axis2=2) / (2 * points.gsd**2)
-    typical_px = math.sqrt(fitted.sigma_px**2 + (float(np.median(own2)) if check.any() else 0.0))
-    tolerance_px = min(max(1.0, 4 * typical_px), MAX_TOLERANCE_PX)
     agreeing = np.hypot(*residual.T) <= tolerance_px * points.gsd
     area_share = math.pi * tolerance_px**2 / (2 * points.search_px + 1) ** 2
     n, k = len(residual), int(agreeing.sum())
@@ -159,6 +157,21 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
     before = residual_statistics(points.displacement[check][agreeing], gsd, n - k)
     after = residual_statistics(residual[agreeing], gsd, n - k)
     return verification, before, after
+
+
+def agreeing(fitted: Fit) -> NDArray[np.bool_]:
+    """(N,) True for the check points that agree with the model: those that both accuracies of `verify` are of."""
+    check, tolerance_px = _checked(fitted)
+    radial = np.hypot(*np.where(check[:, None], fitted.withheld_xy, np.inf).T)
+    return np.asarray(radial <= tolerance_px * fitted.points.gsd)
+
+
+def _checked(fitted: Fit) -> tuple[NDArray[np.bool_], float]:
+    """(N,) True for check points, and how near to the model they must be to agree with it, pixels of the tie points."""
+    check = np.asarray(~np.isnan(fitted.withheld_xy).any(axis=1))
+    own2 = np.trace(fitted.points.cov[check], axis1=1, axis2=2) / (2 * fitted.points.gsd**2)
+    typical_px = math.sqrt(fitted.sigma_px**2 + (float(np.median(own2)) if check.any() else 0.0))
+    return check, min(max(1.0, 4 * typical_px), MAX_TOLERANCE_PX)
 
 
 def is_null(fitted: Fit) -> bool:

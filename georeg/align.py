@@ -6,10 +6,13 @@ Each verb is one function from values to a value; `align` is the first four of t
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,23 +22,28 @@ from georeg import __version__
 from georeg.accuracy import Accuracy, Verification, is_null, verify
 from georeg.apply import How, apply
 from georeg.device import check_device
-from georeg.errors import InputError, LimitError, MatchError
+from georeg.errors import GeoregError, InputError, LimitError, MatchError
 from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
 from georeg.interchange import fit_from_dict, fit_to_dict, parse_json
 from georeg.lazily import Lazily
 from georeg.models import FloatArray, Model, identity
-from georeg.options import DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
+from georeg.options import DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions, words
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement
 from georeg.raster import Raster, check_bands, open_pair, open_raster, open_reference
 from georeg.reader import Reader
+from georeg.remote import without_secrets
 from georeg.sanity import Geometry, check_geometry, check_options, geometry
 from georeg.search import find_tie_points
 from georeg.seeds import seeds
 from georeg.tie_points import Inputs, Status, TiePoints
 
-gcps = Lazily("georeg.gcps")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+gcps, plots, notebook = Lazily("georeg.gcps"), Lazily("georeg.report.plots"), Lazily("georeg.report.notebook")
+_log = logging.getLogger(__name__)
 Verdict = Literal["aligned", "already aligned"]
 PathLike = str | os.PathLike[str]
 MIN_TIE_POINTS = 4
@@ -58,6 +66,8 @@ class Alignment:
     """What the correction does to the ground."""
     version: str = __version__
     """georeg that made it."""
+    options: tuple[str, ...] = ()
+    """Words of the command line that stand for the options that were not at their defaults, where `align` made it."""
 
     @property
     def model(self) -> Model:
@@ -137,6 +147,7 @@ class Alignment:
             "geometry": asdict(self.geometry),
             **fit_to_dict(self.fitted),
             "version": self.version,
+            "options": list(self.options),
         }
 
     @classmethod
@@ -156,6 +167,7 @@ class Alignment:
                 after=Accuracy(**values["after"]),
                 geometry=Geometry(**values["geometry"]),
                 version=values["version"],
+                options=tuple(map(str, values.get("options", ()))),
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise InputError(f"not a georeg result ({exc!r}); give the file that georeg align or assess wrote") from exc
@@ -186,6 +198,25 @@ class Alignment:
         """Write the corrected target to ``path``; see `georeg.apply`."""
         return apply(self, path, options, executor=executor, device=device)
 
+    def plot_residuals(self, ax: Axes | None = None, **kwargs: Any) -> Axes:
+        """Plot the residuals of the check points; see `georeg.report.plots.plot_residuals`. Needs ``georeg[plot]``."""
+        drawn: Axes = plots.plot_residuals(self.fitted, ax, **kwargs)
+        return drawn
+
+    def plot_vectors(self, ax: Axes | None = None, scale: float | None = None) -> Axes:
+        """Plot a map of the residuals as arrows; see `georeg.report.plots.plot_vectors`. Needs ``georeg[plot]``."""
+        drawn: Axes = plots.plot_vectors(self.fitted, ax, scale)
+        return drawn
+
+    def plot_checkerboard(self, ax: Axes | None = None, place: ArrayLike | None = None) -> Axes:
+        """Draw both rasters in turns; see `georeg.report.plots.plot_checkerboard`. Needs ``georeg[plot]``."""
+        drawn: Axes = plots.plot_checkerboard(self.fitted, ax, place)
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return str(notebook.notebook_html(self.fitted, self.summary(), self.before, self.after))
+
 
 def align(
     reference: PathLike,
@@ -198,6 +229,7 @@ def align(
     progress: Progress = silent,
     executor: Executor | None = None,
     device: DeviceKind = "cpu",
+    opened: Reader | None = None,
 ) -> Alignment:
     """Find the correction that puts ``target`` onto ``reference``, and prove it.
 
@@ -218,6 +250,8 @@ def align(
         What correlates windows with ``matching.preset="fast"``: ``"cpu"``; ``"cuda"``, a graphics card of whoever matches the
         tiles, through CuPy; or ``"auto"``, one where it is found. Shifts are the same to 0.001 px. The default preset
         refines windows on processors alone.
+    opened
+        A reader of ``reference`` that is open already, and stays so, for whoever reads it again.
 
     Raises
     ------
@@ -231,10 +265,45 @@ def align(
         The workers of ``executor`` are lost.
     """
     check_options(limits or LimitOptions())  # before the work rather than after it
-    points = match(
-        reference, target, inputs=inputs, matching=matching, progress=progress, executor=executor, device=device
-    )
-    return assess(fit(points, fitting), limits)
+    inputs, matching, fitting = inputs or InputOptions(), matching or MatchOptions(), fitting or FitOptions()
+    limits = limits or LimitOptions()
+    if opened is None:
+        points = match(
+            reference, target, inputs=inputs, matching=matching, progress=progress, executor=executor, device=device
+        )
+    else:
+        check_device(device, executor)
+        points = match_onto(opened.raster, target, inputs, matching, progress, executor, opened, device)
+    return concluded(points, inputs, matching, fitting, limits)
+
+
+def concluded(
+    points: TiePoints, inputs: InputOptions, matching: MatchOptions, fitting: FitOptions, limits: LimitOptions
+) -> Alignment:
+    """Fit and assess tie points that were matched by these options, which the result remembers.
+
+    Raises
+    ------
+    FitError, VerificationError, LimitError
+        As `align`.
+    """
+    with _telling(points):
+        alignment = assess(fit(points, fitting), limits)
+    return replace(alignment, options=_without_secrets(words(inputs, matching, fitting, limits)))
+
+
+def _without_secrets(said: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(without_secrets, said))
+
+
+@contextmanager
+def _telling(points: TiePoints) -> Iterator[None]:
+    """An error of ours carries the tie points that it is about."""
+    try:
+        yield
+    except GeoregError as exc:
+        exc.evidence = points
+        raise
 
 
 def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
@@ -249,6 +318,11 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
     """
     limits = limits or LimitOptions()
     check_options(limits)
+    with _telling(fitted.points):
+        return _assessed(fitted, limits)
+
+
+def _assessed(fitted: Fit, limits: LimitOptions) -> Alignment:
     seen = geometry(fitted.model, _ground(fitted), fitted.points.overlap)
     placed = fitted.points.inputs.initial not in ("center", "none")
     check_geometry(seen, fitted.model.kind, limits, placed=placed)
@@ -257,6 +331,17 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
         fitted = unmoved(fitted)
         seen, proof = geometry(fitted.model, _ground(fitted), fitted.points.overlap), verify(fitted)
     alignment = Alignment(fitted, *proof, seen)
+    verification = alignment.verification
+    _log.info(
+        "%s: %s model of %s considered; %d of %d check points agree with it within %.2g px, chance 1e%.0f",
+        _name(fitted.points),
+        fitted.model.kind,
+        ", ".join(candidate.kind for candidate in fitted.candidates),
+        verification.n_agreeing,
+        verification.n_checked,
+        verification.tolerance_px,
+        verification.log10_chance,
+    )
     for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
         value = getattr(alignment.after, name) / alignment.after.gsd
         if limit is not None and value > limit:
@@ -265,6 +350,11 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
                 f"of {limit:g} px; nothing was written: raise --max-{name}-px or try --model polynomial2"
             )
     return alignment
+
+
+def _name(points: TiePoints) -> str:
+    """The target's, for a log."""
+    return os.path.basename(without_secrets(points.inputs.target))
 
 
 def _ground(fitted: Fit) -> FloatArray:
@@ -312,13 +402,24 @@ def match_onto(
     made = None if inputs.gcp is None else gcps.points_on_pair(inputs.gcp, pair, names, inputs.gcp_sigma_px)
     starts = () if made is None else seeds(made, pair)
     points = find_tie_points(pair, names, matching, progress, starts, executor, opened, device)
+    counts = ", ".join(f"{n} {reason}" for reason, n in points.counts().items())
+    _log.info(
+        "%s: working pixels of %.4g %s, windows of %d px, %d tried: %s",
+        _name(points),
+        points.gsd,
+        unit_name(pair.crs),
+        points.window_px,
+        len(points),
+        counts,
+    )
     if points.kept.sum() < MIN_TIE_POINTS:
         found = ", ".join(f"{n} {reason}" for reason, n in points.counts().items()) or "none tried"
-        raise MatchError(
-            f"{int(points.kept.sum())} tie points found between {pair.reference.name} and {pair.target.name} ({found}), "
-            f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px, "
-            "more --max-points or a larger --max-shift-m"
-        )
+        with _telling(points):
+            raise MatchError(
+                f"{int(points.kept.sum())} tie points found between {pair.reference.name} and {pair.target.name} ({found}), "
+                f"{MIN_TIE_POINTS} needed; check that both show the same ground, or try other bands, a smaller --window-px, "
+                "more --max-points or a larger --max-shift-m"
+            )
     return points.joined(_pinned(made)) if made is not None and inputs.pin else points
 
 

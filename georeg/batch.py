@@ -12,13 +12,12 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from georeg.align import Alignment, assess, match_onto
+from georeg.align import Alignment, concluded, match_onto
 from georeg.apply import How, apply, check_names, made_folder, output_name
 from georeg.device import check_device
 from georeg.errors import GeoregError, InputError, LimitError, OutputError
 from georeg.execution import Progress, available_threads, check_workers, counted, run_ordered, silent
 from georeg.files import check_output
-from georeg.fit import fit
 from georeg.options import BatchOptions, DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.raster import check_bands, open_reference
 from georeg.reader import Reader
@@ -274,7 +273,7 @@ class _Batch:
             self.reference,
             self.device,
         )
-        return assess(fit(points, self.fitting), self.limits)
+        return concluded(points, self.inputs, self.matching, self.fitting, self.limits)
 
 
 def _forget_frames(error: BaseException) -> None:

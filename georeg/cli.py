@@ -8,7 +8,6 @@ import importlib
 import logging
 import os
 import re
-import shlex
 import sys
 import traceback
 import types
@@ -33,7 +32,7 @@ from georeg.options import (
 from georeg.temporaries import forget_written
 from georeg.terminal import TOLD, recording
 
-memory = Lazily("georeg.memory")
+memory, shlex = Lazily("georeg.memory"), Lazily("shlex")
 DESCRIPTION = (
     "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
 )
@@ -50,9 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     forget_written()
     try:
         with recording(arguments.log, _named(arguments), verbose=arguments.verbose):
-            TOLD.info(
-                "georeg %s: %s", georeg.__version__, shlex.join(["georeg", *(sys.argv[1:] if argv is None else argv)])
-            )
+            if arguments.log:
+                TOLD.info(
+                    "georeg %s: %s",
+                    georeg.__version__,
+                    shlex.join(["georeg", *(sys.argv[1:] if argv is None else argv)]),
+                )
             code = _run(arguments, own_process=argv is None)
             TOLD.info("exit code %d", code)
             return code
@@ -63,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _named(arguments: argparse.Namespace) -> list[str]:
     """Whatever the command line names that may be a file."""
-    values = [value for name, value in vars(arguments).items() if name not in ("log", "verb")]
+    values = [value for name, value in vars(arguments).items() if name not in ("log", "verb", "words")]
     return [
         text for value in values for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
     ]
@@ -100,6 +102,7 @@ def _fail(sentence: str) -> None:
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     arguments = parser.parse_args(argv)
+    arguments.words = sys.argv[1:] if argv is None else list(argv)
     if hasattr(arguments, "in_place"):
         n_given = arguments.in_place + (arguments.output is not None)
         if n_given > 1 or (n_given == 0 and arguments.verb != "batch"):
@@ -131,6 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     _two_rasters(verb)
     _output(verb, "the corrected target, a GeoTIFF or .vrt; a .png or .jpg too, of two plain pictures", required=False)
     verb.add_argument("--picture", metavar="PNG", help="also draw a checkerboard of both, before and after")
+    _plots(verb)
+    _reports(verb)
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions)
 
     verb = _verb(
@@ -161,7 +166,23 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "assess", "measure how well two rasters agree, or prove a fit; changes no raster")
     verb.add_argument("inputs", nargs="+", metavar="INPUT", help="REFERENCE and TARGET, or one file from georeg fit")
     _output(verb, "the result, JSON", required=False)
+    _plots(verb)
+    _reports(verb)
+    verb.add_argument(
+        "--false-change",
+        metavar="FILE",
+        help="also write a GeoTIFF of the difference that misregistration alone makes once the target is corrected, and of the "
+        "one observed, in grey values of the reference: what does not exceed the first is no evidence of change",
+    )
     _options(verb, InputOptions, MatchOptions, FitOptions, LimitOptions, ExecutionOptions)
+    verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
+
+    verb = _verb(verbs, "report", "show whether an alignment worked, as one HTML file; reads the rasters again")
+    what = verb.add_mutually_exclusive_group(required=True)
+    what.add_argument("result", nargs="?", metavar="RESULT", help="file from georeg align --json or assess")
+    what.add_argument("--schema", action="store_true", help="print the JSON Schema of all results instead")
+    _output(verb, "the report, HTML; without it the verdict is printed", required=False)
+    _plots(verb)
     verb.add_argument("--overwrite", action="store_true", help="replace the output file if it exists")
 
     verb = _verb(verbs, "apply", "correct a target, and all that shares its wrong frame, by a result")
@@ -227,6 +248,14 @@ def _two_rasters(verb: argparse.ArgumentParser) -> None:
 
 def _output(verb: argparse.ArgumentParser, doc: str, *, required: bool = True, metavar: str = "FILE") -> None:
     verb.add_argument("-o", "--output", metavar=metavar, required=required, help=doc)
+
+
+def _reports(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--report", metavar="FILE", help="also write a report, one HTML file; of a refused pair, too")
+
+
+def _plots(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--plots", metavar="FOLDER", help="also draw plots of the residuals, PNG; needs georeg[plot]")
 
 
 def _options(verb: argparse.ArgumentParser, *groups: type[Any]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class GeoregError(Exception):
     """Base of every error that georeg raises on purpose; ``exit_code`` is what the command line returns."""
 
     exit_code = 1
+    evidence: Any = None
+    """The `TiePoints` that were found before it came to this, for a report; None where it did not come so far."""
 
 
 class InputError(GeoregError):

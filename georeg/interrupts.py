@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from georeg.temporaries import abandon, written
+from georeg.terminal import TOLD
 
 GRACE_S = 0.6
 """What the main thread has for stopping by itself, before the process is ended from beside it."""
@@ -93,6 +94,7 @@ def listening(*, own_process: bool) -> Iterator[Interrupts]:
     finally:
         interrupts.finish()
         if own_process and interrupts.heard.is_set():
+            TOLD.error(interrupted().removeprefix("georeg: "))
             _end()
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 ModelKind = Literal["auto", "translation", "similarity", "affine", "homography", "polynomial2", "polynomial3", "local"]
@@ -175,3 +175,27 @@ class ExecutionOptions:
         "cuda correlates windows of --preset fast and interpolates resampled pixels on a graphics card (NVIDIA, with CuPy); auto "
         "does so where one is found",
     )
+
+
+def words(*groups: Any) -> tuple[str, ...]:
+    """Words of a command line for the options that are not at their defaults; not how many threads, which changes nothing.
+
+    >>> words(InputOptions(ref_bands=(3, 2), ref_nodata=-1.0, pin=True), WriteOptions(resample=False))
+    ('--ref-bands', '3,2', '--ref-nodata=-1.0', '--pin', '--no-resample')
+    """
+    said: list[str] = []
+    for group in groups:
+        for each in fields(group):
+            value = getattr(group, each.name)
+            if value != each.default and each.name != "threads":
+                said += _worded(each.name.replace("_", "-"), value)
+    return tuple(said)
+
+
+def _worded(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if isinstance(value, tuple) and not all(isinstance(part, int) for part in value):
+        return [word for part in value for word in _worded(name, part)]
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]

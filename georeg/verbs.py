@@ -6,18 +6,20 @@ import argparse
 import dataclasses
 import functools
 import json
+import logging
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import georeg
 from georeg.cluster import cluster
-from georeg.errors import InputError, LimitError, OutputError
-from georeg.execution import Progress, silent
+from georeg.errors import GeoregError, InputError, LimitError, OutputError
+from georeg.execution import Progress
 from georeg.files import check_output, read_text, write_bytes
 from georeg.fit import Role
 from georeg.initial import PIXELS
@@ -35,7 +37,9 @@ from georeg.options import (
 )
 from georeg.pictures import check_format
 from georeg.raster import open_pair, open_reference
+from georeg.reader import KEPT_BYTES, Reader
 from georeg.remote import metered, without_secrets
+from georeg.terminal import TOLD, in_colour, stages
 
 HOW = {
     "geotransform": "geotransform rewritten, pixels untouched",
@@ -52,7 +56,10 @@ Verb = Callable[[argparse.Namespace], int | None]
 """Returns the exit code, where that is not 0."""
 by_hand, gcps, exporting = Lazily("georeg.by_hand"), Lazily("georeg.gcps"), Lazily("georeg.export")
 checkerboard, in_place = Lazily("georeg.report.checkerboard"), Lazily("georeg.in_place")
-rich = Lazily("rich.progress")
+closing, plot_files = Lazily("georeg.closing"), Lazily("georeg.report.plot_files")
+change_raster, commands = Lazily("georeg.report.change_raster"), Lazily("georeg.report.command")
+refusals = Lazily("georeg.report.refusal")
+reports, schemas = Lazily("georeg.report.write"), Lazily("georeg.report.schema")
 
 
 def _metered(verb: Verb) -> Verb:
@@ -64,6 +71,8 @@ def _metered(verb: Verb) -> Verb:
             try:
                 return verb(arguments)
             finally:
+                if traffic.n_requests:
+                    TOLD.info(str(traffic))
                 if traffic.n_requests and not arguments.quiet:
                     print(f"georeg: {traffic}", file=sys.stderr)
 
@@ -79,23 +88,117 @@ def align(arguments: argparse.Namespace) -> None:
         taken.append(arguments.output)
     else:
         in_place.check_in_place(open_pair(arguments.reference, arguments.target, initial=arguments.initial)[1])
-    for path in filter(None, (arguments.picture, arguments.uncertainty)):
+    for path in filter(None, (arguments.picture, arguments.uncertainty, arguments.report)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)
-    with _running(arguments) as run:
-        alignment = georeg.align(
-            arguments.reference,
-            arguments.target,
-            inputs=_chosen(arguments, InputOptions),
-            matching=_chosen(arguments, MatchOptions),
-            fitting=_chosen(arguments, FitOptions),
-            limits=_chosen(arguments, LimitOptions),
-            **run,
-        )
+    _check_plots(arguments, taken)
+    with _running(arguments) as run, _kept(arguments, arguments.reference) as opened:
+        with _refused_too(arguments, arguments.reference, arguments.target):
+            alignment = georeg.align(
+                arguments.reference,
+                arguments.target,
+                inputs=_chosen(arguments, InputOptions),
+                matching=_chosen(arguments, MatchOptions),
+                fitting=_chosen(arguments, FitOptions),
+                limits=_chosen(arguments, LimitOptions),
+                opened=opened,
+                **run,
+            )
+        run["progress"].found("match", _found(alignment.points))
         if arguments.picture:  # first, so that its failure leaves no output
             checkerboard.draw_checkerboard(alignment, arguments.picture)
+        _plot(arguments, alignment)
+        report = _report(arguments, alignment, run["progress"], opened)
         how = georeg.apply(alignment, arguments.output, _chosen(arguments, WriteOptions), **run)
-    _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}")
+    _show(arguments, alignment, f"{arguments.output or arguments.target}: {alignment.summary()}; {HOW[how]}", report)
+    _close(arguments, lambda: closing.show_alignment(alignment))
+
+
+@contextmanager
+def _kept(arguments: argparse.Namespace, reference: str) -> Iterator[Reader | None]:
+    """A reader of the reference that the alignment and its report share, where a report is asked for."""
+    if not arguments.report:
+        yield None
+        return
+    with Reader(open_reference(reference, nodata=arguments.ref_nodata), kept_bytes=2 * KEPT_BYTES) as opened:
+        yield opened
+
+
+@contextmanager
+def _refused_too(arguments: argparse.Namespace, reference: str, target: str) -> Iterator[None]:
+    """A pair that is refused is reported as well, where a report is asked for."""
+    try:
+        yield
+    except GeoregError as exc:
+        if arguments.report and isinstance(exc, refusals.REFUSALS):
+            refused = refusals.refusal(exc, reference, target, _command(arguments))
+            reports.write_refusal(refused, arguments.report)
+            if arguments.json:
+                _say(json.dumps(refused.to_dict(), indent=1))
+        raise
+
+
+def _report(
+    arguments: argparse.Namespace, alignment: georeg.Alignment, progress: Progress, opened: Reader | None = None
+) -> dict[str, Any]:
+    """Write it where it is asked for; what it adds to the result."""
+    if not arguments.report:
+        return {}
+    findings = reports.write_report(
+        alignment,
+        arguments.report,
+        command=_command(arguments),
+        overwrite=arguments.overwrite,
+        progress=progress,
+        opened=opened,
+    )
+    return {"report": findings.to_dict()}
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    return str(commands.typed(arguments.words))
+
+
+@_metered
+def report(arguments: argparse.Namespace) -> None:
+    if arguments.schema:
+        _say(schemas.schema_text())
+        return
+    values = _load(arguments.result)
+    if values.get("type") != "georeg.Alignment":
+        raise InputError(
+            f"{arguments.result} is not the result of an alignment, of which alone there is a report; give a file that georeg "
+            "align --json or assess wrote, or run georeg assess --report on a fit"
+        )
+    alignment = georeg.Alignment.from_dict(values)
+    inputs = alignment.points.inputs
+    if arguments.output:
+        _check_output(arguments, (arguments.result, inputs.reference, inputs.target))
+    _check_plots(arguments, filter(None, (arguments.result, inputs.reference, inputs.target, arguments.output)))
+    with stages(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
+        if arguments.output:
+            found = reports.write_report(alignment, arguments.output, overwrite=arguments.overwrite, progress=progress)
+        else:
+            found = reports.find(alignment, progress=progress)[0]
+    _plot(arguments, alignment)
+    sentence = f"{arguments.output}: {found.verdict}" if arguments.output else found.verdict
+    _show(arguments, alignment, sentence, {"report": found.to_dict()})
+
+
+def _check_plots(arguments: argparse.Namespace, taken: Iterable[str]) -> None:
+    if arguments.plots is not None:
+        plot_files.check_plots(arguments.plots, taken, overwrite=arguments.overwrite)
+
+
+def _plot(arguments: argparse.Namespace, alignment: georeg.Alignment) -> None:
+    if arguments.plots is not None:
+        inputs = alignment.points.inputs
+        taken = filter(None, (inputs.reference, inputs.target, inputs.gcp))
+        plot_files.write_plots(alignment.fitted, arguments.plots, taken, overwrite=arguments.overwrite)
+
+
+def _found(points: georeg.TiePoints) -> str:
+    return f"{points.kept.sum()} tie points"
 
 
 @_metered
@@ -114,24 +217,30 @@ def batch(arguments: argparse.Namespace) -> int:
             batch=_chosen(arguments, BatchOptions),
             **run,
         )
-        done = Counter(_told_scenes(scenes, as_json=arguments.json))
+        rows: list[Any] = []
+        done = Counter(_told_scenes(scenes, rows, as_json=arguments.json))
+    TOLD.info(f"{done.total()} targets in {time.monotonic() - began:.0f} s")
     counts = {outcome: done[outcome] for outcome in ("aligned", "already aligned", "refused", "over a limit")}
     if arguments.json:
         _say(f'],\n"counts": {json.dumps(counts)}}}')
     else:
         told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
         _say(f"{done.total()} target{'s' if done.total() > 1 else ''} in {time.monotonic() - began:.0f} s: {told}")
+    _close(arguments, lambda: closing.show_scenes(rows))
     return 1 if done["refused"] else LimitError.exit_code if done["over a limit"] else 0
 
 
-def _told_scenes(scenes: Iterable[georeg.Scene], *, as_json: bool) -> Iterator[str]:
-    """The outcome of each target, once it is printed: a night's results are not kept for its end."""
+def _told_scenes(scenes: Iterable[georeg.Scene], rows: list[Any], *, as_json: bool) -> Iterator[str]:
+    """The outcome of each target, once it is printed: of a night's results only ``rows`` of a table are kept for its end."""
     if as_json:
         _say('{"type": "georeg.Batch",\n"scenes": [')
     for k, scene in enumerate(scenes):
         if scene.alignment is not None:
             _warn(scene.alignment.fitted, of=scene.name)
+        TOLD.log(logging.ERROR if scene.error else logging.INFO, f"{scene.name}: {_outcome(scene)}")
         _say(("," if k else "") + json.dumps(scene.to_dict()) if as_json else f"{scene.name}: {_outcome(scene)}")
+        if in_colour():
+            rows.append(closing.row(scene))
         yield scene.outcome
 
 
@@ -154,6 +263,7 @@ def match(arguments: argparse.Namespace) -> None:
             matching=_chosen(arguments, MatchOptions),
             **run,
         )
+        run["progress"].found("match", _found(points))
     counts = ", ".join(f"{n} {reason}" for reason, n in points.counts().items())
     _save(arguments, points_to_dict(points), f"{arguments.output}: {counts}; windows of {points.window_px} px")
 
@@ -187,7 +297,9 @@ def _table(fitted: georeg.Fit) -> str:
 
 def _warn(fitted: georeg.Fit, of: str = "") -> None:
     for warning in fitted.warnings:
-        print(f"georeg: warning: {f'{of}: ' if of else ''}{warning}", file=sys.stderr)
+        text = f"{f'{of}: ' if of else ''}{warning}"
+        print(f"georeg: warning: {text}", file=sys.stderr)
+        TOLD.warning(text)
 
 
 def _tie_points(path: str, hand: HandOptions) -> georeg.TiePoints:
@@ -201,6 +313,7 @@ def export(arguments: argparse.Namespace) -> None:
     _check_output(arguments, (arguments.input,))
     what = georeg.export(exporting.exportable(_load(arguments.input)), arguments.output, overwrite=arguments.overwrite)
     values = {"type": "georeg.Export", "output": arguments.output, "holds": what}
+    TOLD.info(f"{arguments.output}: {what}")
     _say(json.dumps(values, indent=1) if arguments.json else f"{arguments.output}: {what}")
 
 
@@ -209,11 +322,21 @@ def assess(arguments: argparse.Namespace) -> None:
     limits = _chosen(arguments, LimitOptions)
     if arguments.output:
         _check_output(arguments, filter(None, (*arguments.inputs, arguments.gcp)))
+    taken = list(filter(None, (*arguments.inputs, arguments.gcp, arguments.output)))
+    for path in filter(None, (arguments.report, arguments.false_change)):
+        check_output(path, taken, overwrite=arguments.overwrite)
+        taken.append(path)
+    _check_plots(arguments, taken)
     if len(arguments.inputs) == 1:
         _refuse_changed(arguments, InputOptions, MatchOptions, FitOptions, ExecutionOptions)
-        alignment = georeg.assess(fit_from_dict(_load(arguments.inputs[0])), limits)
+        fitted = fit_from_dict(_load(arguments.inputs[0]))
+        inputs = fitted.points.inputs
+        for path in filter(None, (arguments.report, arguments.false_change)):
+            check_output(path, (inputs.reference, inputs.target), overwrite=arguments.overwrite)
+        with _refused_too(arguments, inputs.reference, inputs.target):
+            alignment = georeg.assess(fitted, limits)
     elif len(arguments.inputs) == 2:
-        with _running(arguments) as run:
+        with _running(arguments) as run, _refused_too(arguments, *arguments.inputs):
             alignment = georeg.align(
                 *arguments.inputs,
                 inputs=_chosen(arguments, InputOptions),
@@ -222,13 +345,22 @@ def assess(arguments: argparse.Namespace) -> None:
                 limits=limits,
                 **run,
             )
+            run["progress"].found("match", _found(alignment.points))
     else:
         raise InputError(f"assess takes two rasters or one fit, {len(arguments.inputs)} inputs were given")
+    _plot(arguments, alignment)
+    with stages(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
+        report = _report(arguments, alignment, progress)
+        if arguments.false_change:
+            change_raster.write_false_change(
+                alignment, arguments.false_change, overwrite=arguments.overwrite, progress=progress
+            )
     sentence = f"{os.path.basename(without_secrets(alignment.points.inputs.target))}: {alignment.summary()}; nothing was changed"
     if arguments.output:
-        _save(arguments, alignment.to_dict(), sentence)
+        _save(arguments, {**alignment.to_dict(), **report}, sentence)
     else:
-        _show(arguments, alignment, sentence)
+        _show(arguments, alignment, sentence, report)
+    _close(arguments, lambda: closing.show_alignment(alignment))
 
 
 def _refuse_changed(arguments: argparse.Namespace, *groups: type[Any]) -> None:
@@ -285,10 +417,23 @@ def _told(result: georeg.Alignment | georeg.Fit) -> str:
     )
 
 
-def _show(arguments: argparse.Namespace, result: georeg.Alignment | georeg.Fit, sentence: str) -> None:
-    values = result.to_dict() if isinstance(result, georeg.Alignment) else fit_to_dict(result)
+def _show(
+    arguments: argparse.Namespace,
+    result: georeg.Alignment | georeg.Fit,
+    sentence: str,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    values = {**(result.to_dict() if isinstance(result, georeg.Alignment) else fit_to_dict(result)), **more}
     _warn(result.fitted if isinstance(result, georeg.Alignment) else result)
+    TOLD.info(sentence)
     _say(json.dumps(values, indent=1) if arguments.json else sentence)
+
+
+def _close(arguments: argparse.Namespace, show: Callable[[], None]) -> None:
+    """Show a table where somebody sees it, and where it does not stand amid JSON."""
+    amid_json = arguments.json and sys.stdout is not None and sys.stdout.isatty()
+    if in_colour() and not arguments.quiet and not amid_json:
+        show()
 
 
 def _load(path: str) -> dict[str, Any]:
@@ -298,6 +443,7 @@ def _load(path: str) -> dict[str, Any]:
 def _save(arguments: argparse.Namespace, values: dict[str, Any], sentence: str) -> None:
     text = json.dumps(values, indent=1)
     write_bytes((text + "\n").encode(), arguments.output)
+    TOLD.info(sentence)
     _say(text if arguments.json else sentence)
 
 
@@ -326,49 +472,6 @@ def _chosen(arguments: argparse.Namespace, group: type[Any]) -> Any:
 def _running(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """What does the work and what hears how far it is, as georeg's functions take them."""
     options = _chosen(arguments, ExecutionOptions)
-    with cluster(options) as executor, _progress(arguments) as progress:
+    shown = stages(quiet=arguments.quiet, verbose=arguments.verbose)
+    with cluster(options) as executor, shown as progress:
         yield {"executor": executor, "progress": progress, "device": options.device}
-
-
-def _progress(arguments: argparse.Namespace) -> AbstractContextManager[Progress]:
-    if arguments.quiet:
-        return nullcontext(silent)
-    return _Bar() if sys.stderr is not None and sys.stderr.isatty() else _Log()
-
-
-class _Log(AbstractContextManager[Progress]):
-    """A line on standard error when a stage is done, for a log."""
-
-    def __enter__(self) -> Progress:
-        return self._update
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def _update(self, stage: str, done: int, total: int) -> None:
-        if done >= total:
-            print(f"georeg: {stage} {done}/{total}", file=sys.stderr)
-
-
-class _Bar(AbstractContextManager[Progress]):
-    """Progress bars on a terminal, one for each stage."""
-
-    def __init__(self) -> None:
-        self._bar = rich.Progress(
-            rich.TextColumn("{task.description:<8}"), rich.BarColumn(), rich.MofNCompleteColumn(),
-            rich.TimeElapsedColumn(), rich.TimeRemainingColumn(), console=rich.Console(stderr=True),
-            redirect_stdout=sys.stdout is not None and sys.stdout.isatty(),  # else what is printed meanwhile would go there
-        )  # fmt: skip
-        self._stages: dict[str, Any] = {}
-
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self._update
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _update(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._stages:
-            self._stages[stage] = self._bar.add_task(stage, total=total)
-        self._bar.update(self._stages[stage], completed=done, total=total)

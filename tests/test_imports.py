@@ -18,17 +18,23 @@ from georeg.tie_points import Inputs, TiePoints
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "lazily", "memory", "options", "tie_points", "neighbours", "models.base", "models.polynomial", "models.homography",
-    "models.splines", "models.local", "models.ladder", "initial", "remote", "terminal", "raster",
-    "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement", "warp",
-    "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
-    "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features", "matching.coarse",
-    "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit", "accuracy",
-    "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit",
+    "errors", "lazily", "memory", "options", "tie_points", "neighbours", "models.base", "models.polynomial",
+    "models.homography", "models.splines", "models.local", "models.ladder", "initial", "remote", "terminal", "raster",
+    "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement", "warp", "overlap", "sanity",
+    "matching._kernel", "matching.fields", "matching.refine", "matching.structure", "matching.channels",
+    "matching.windows", "matching.phase", "matching.preprocess", "matching.features", "matching.coarse",
+    "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit",
+    "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit",
     "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid",
-    "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "uncertainty", "wkb", "arrow",
-    "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "align", "batch", "closing", "report.page",
-    "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verbs", "cli",
+    "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "uncertainty", "wkb",
+    "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance", "correct", "apply", "report.boards",
+    "report.marks", "report.plots", "report.diagnostics", "report.plot_files", "report.notebook", "align", "batch",
+    "report.findings", "report.looks", "report.chips", "report.similarity", "report.false_change", "report.residuals",
+    "report.statements", "report.decomposition", "report.schema", "report.verdict", "report.command", "report.find",
+    "report.change_raster", "report.refusal", "closing", "report.ties", "report.svg", "report.figures",
+    "report.encoded", "report.charts", "report.frame", "report.maps", "report.ground", "report.viewers",
+    "report.layout", "report.sections", "report.quoting", "report.page", "report.write", "report.checkerboard",
+    "by_hand", "styles", "geopackage", "export", "cluster", "verbs", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
@@ -61,7 +67,12 @@ def test_arrows_run_one_way(module):
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("matching.")])
 def test_matching_knows_no_file_crs_or_thread(module):
-    assert {m for m in ours(module) if not f"{m}.".startswith("matching.")} <= {"errors", "lazily", "memory", "tie_points"}
+    assert {m for m in ours(module) if not f"{m}.".startswith("matching.")} <= {
+        "errors",
+        "lazily",
+        "memory",
+        "tie_points",
+    }
     names = {node.module or "" for node in imports(module) if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in imports(module) if isinstance(node, ast.Import) for alias in node.names}
     assert not any(name.split(".")[0] in {"rasterio", "pyproj", "odc", "threading", "concurrent"} for name in names)
