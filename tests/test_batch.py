@@ -506,7 +506,8 @@ def test_one_json_document_holds_each_result(
     values = json.loads(capsys.readouterr().out)
     assert (values["type"], values["counts"]["aligned"], values["counts"]["over a limit"]) == ("georeg.Batch", 1, 1)
     good, over = values["scenes"]
-    assert good["alignment"] == json.loads(alone["a.tif"][0])
+    lone = json.loads(alone["a.tif"][0])
+    assert good["alignment"] == {**lone, "options": [*lone["options"], "--min-overlap", "0.8"]}
     assert (good["outcome"], good["error"], good["output"]) == ("aligned", None, None)
     assert (over["alignment"], over["error"]["type"], over["error"]["exit_code"]) == (None, "LimitError", 3)
     assert "--min-overlap" in over["error"]["message"]

@@ -80,16 +80,25 @@ def without_clouds(path: Path, clear: Path) -> Path:
 @pytest.fixture(scope="module", params=["no common ground", "clouds that move"])
 def refused(request, tmp_path_factory) -> Path:
     """The report of a pair that was refused, without tie points and with them."""
-    pair = (SAMPLES / "shift_reference.tif", L8 / "l8_B8.tif")
-    if request.param == "clouds that move":
-        pair = PAIRS["cloudy"]
+    folder = tmp_path_factory.mktemp("refused")
+    pair = PAIRS["cloudy"]
+    if request.param == "no common ground":
+        pair = (SAMPLES / "shift_reference.tif", elsewhere(SAMPLES / "shift_target.tif", folder / "elsewhere.tif"))
     if not all(path.exists() for path in pair):
         pytest.skip(f"real imagery is absent: no file {pair[1]}")
     with pytest.raises(georeg.GeoregError) as caught:
         georeg.align(*pair)
-    path = tmp_path_factory.mktemp("refused") / f"refused, {request.param}.html"
+    path = folder / f"refused, {request.param}.html"
     write_refusal(refusal(caught.value, *pair, f"georeg align {pair[0]} {pair[1]} -o out.tif"), str(path))
     return path
+
+
+def elsewhere(path: Path, moved: Path) -> Path:
+    """The raster a hundred kilometres to the east."""
+    shutil.copy(path, moved)
+    with rasterio.open(moved, "r+") as dataset:
+        dataset.transform = rasterio.Affine.translation(100_000, 0) @ dataset.transform
+    return moved
 
 
 class Watched:

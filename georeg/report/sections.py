@@ -96,8 +96,8 @@ def ground(ties: Ties, overview: Any, extent: Extent) -> str:
     """The map of the tie points."""
     lead = (
         "Each mark is a tie point. An arrow points from where the corrected target shows it to where the reference does: "
-        "its residual. Hover or tap a mark for its figures, or step through them with the arrow keys; a click in the legend hides "
-        "what it names."
+        "its residual. Hover or tap a mark for its figures, or step through them with the arrow keys; a click in the legend "
+        "hides what it names."
     )
     choice = (
         '<div class="segments needs-script" role="group" aria-label="Arrows">'
