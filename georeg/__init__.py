@@ -16,10 +16,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from georeg.accuracy import Accuracy as Accuracy
-    from georeg.align import Alignment as Alignment
     from georeg.align import align as align
     from georeg.align import assess as assess
     from georeg.align import match as match
+    from georeg.alignment import Alignment as Alignment
     from georeg.apply import apply as apply
     from georeg.apply import apply_all as apply_all
     from georeg.batch import Scene as Scene
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accuracy": "accuracy",
-    "Alignment": "align",
+    "Alignment": "alignment",
     "BatchOptions": "options",
     "Fit": "fit",
     "FitOptions": "options",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from georeg.align import Alignment
+from georeg.alignment import Alignment
 from georeg.batch import Outcome, Scene
 from georeg.lazily import Lazily
 from georeg.overlap import unit_name

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyproj import CRS
 
-from georeg.align import Alignment, PathLike
+from georeg.alignment import Alignment, PathLike
 from georeg.corrections import displacement_grid, gcps, proj_pipeline
 from georeg.errors import InputError
 from georeg.files import check_output, write_bytes

@@ -21,7 +21,7 @@ from georeg.initial import PIXELS
 from georeg.models import FloatArray
 from georeg.placement import transform_xy
 from georeg.styles import arrows_qml, points_qml
-from georeg.table import Columns, columns, plain
+from georeg.table import Columns, columns, feature_collection
 from georeg.tie_points import TiePoints
 
 DRAWN_SHARE = 0.06
@@ -93,19 +93,7 @@ def geojson_text(points: TiePoints, fitted: Fit | None = None) -> str:
             "pixels of a plain picture have no longitude and latitude; give a name ending in .csv or .gpkg"
         )
     places = transform_xy(points.ref_xy, crs, _WGS84)
-    held = columns(points, fitted)
-    rows = zip(*(plain(column) for column in held.values()), strict=True)
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {"type": "Point", "coordinates": [round(v, 9) for v in place]}
-            if np.isfinite(place).all()
-            else None,
-            "properties": dict(zip(held, row, strict=True)),
-        }
-        for place, row in zip(places.tolist(), rows, strict=True)
-    ]
-    return json.dumps({"type": "FeatureCollection", "features": features}, indent=1) + "\n"
+    return json.dumps(feature_collection(points, fitted, np.round(places, 9)), indent=1) + "\n"
 
 
 def _occurring(fields: Columns) -> set[str]:

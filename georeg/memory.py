@@ -6,7 +6,7 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-KEPT_BYTES = 8 * 2**20
+KEPT_BYTES = 48 * 2**20
 """Arrays up to this size use again what was freed, and this much that is free stays with the process."""
 
 

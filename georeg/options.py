@@ -135,6 +135,21 @@ class WriteOptions:
 
 
 @dataclass(frozen=True)
+class BesideOptions:
+    """What else is written, beside the result."""
+
+    picture: str | None = option(None, "also draw a checkerboard of both, before and after", metavar="PNG")
+    plots: str | None = option(None, "also draw plots of the residuals, PNG; needs georeg[plot]", metavar="FOLDER")
+    report: str | None = option(None, "also write a report, one HTML file; of a refused pair, too")
+    false_change: str | None = option(
+        None,
+        "also write a GeoTIFF of the difference that misregistration alone makes once the target is corrected, and of the "
+        "one observed, in grey values of the reference: what does not exceed the first is no evidence of change",
+    )
+    overwrite: bool = option(False, "replace the output file if it exists")
+
+
+@dataclass(frozen=True)
 class LimitOptions:
     """Limits that end the run with exit code 3 and no output when exceeded."""
 

@@ -288,7 +288,7 @@ def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
     if any(region.is_empty for region in found):
         gap = shapely.distance(ref, tgt) * tiles.pair.gsd
         raise OverlapError(
-            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:.6g} "
+            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:,.0f} "
             f"{unit_name(tiles.pair.crs)} apart, more than the smaller is long; check that both show the same place and that "
             "both CRSs are right, or give --initial center"
         )

@@ -65,6 +65,22 @@ def csv_text(points: TiePoints, fitted: Fit | None = None) -> str:
     return text.getvalue()
 
 
+def feature_collection(points: TiePoints, fitted: Fit | None, places: FloatArray) -> dict[str, Any]:
+    """GeoJSON of the table, each row at one of the ``places`` (N, 2), or nowhere where that is not finite."""
+    held = columns(points, fitted)
+    rows = zip(*(plain(column) for column in held.values()), strict=True)
+    finite = np.asarray(np.isfinite(places).all(axis=1)).tolist()
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Point", "coordinates": place} if known else None,
+            "properties": dict(zip(held, row, strict=True)),
+        }
+        for place, known, row in zip(places.tolist(), finite, rows, strict=True)
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
 def plain(column: NDArray[Any]) -> list[Any]:
     """Values of a column as Python has them, and None for what is not finite."""
     if np.issubdtype(column.dtype, np.floating):

@@ -6,16 +6,20 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, Self
+from contextvars import ContextVar
+from typing import Any, Protocol, Self
 
+import georeg
 from georeg.errors import OutputError
 from georeg.lazily import Lazily
 
 rich, console, remote = Lazily("rich.progress"), Lazily("rich.console"), Lazily("georeg.remote")
 TOLD = logging.getLogger("georeg.told")
 """For a log file alone: what standard output or standard error hold anyhow."""
+_log = logging.getLogger(__name__)
 _LIBRARY = logging.getLogger("georeg")
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 """Of what is said on standard error, by how often --verbose is given."""
@@ -126,8 +130,38 @@ class Bars(Stages):
             self._bar.update(self._stages[stage], found=text)
 
 
+class Listener(Protocol):
+    """Hears a run instead of the terminal."""
+
+    stages: Stages
+
+    def say(self, text: str) -> None:
+        """What standard output would hold: a line, or many."""
+
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("georeg_listener", default=None)
+
+
+def listener() -> Listener | None:
+    """Who hears this run instead of the terminal, if anybody."""
+    return _LISTENER.get()
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """In this block, and in this thread alone, ``listener`` hears what would be shown and printed."""
+    token = _LISTENER.set(listener)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
 def stages(*, quiet: bool, verbose: int) -> Stages:
     """What shows progress: bars on a terminal, lines elsewhere, nothing if that is wanted."""
+    hears = listener()
+    if hears is not None:
+        return hears.stages
     if quiet:
         return Stages()
     return Bars() if on_terminal() else Lines(seconds=verbose > 0)
@@ -219,3 +253,18 @@ def _appended(log: str, taken: Iterable[str]) -> _LogFile:
         raise OutputError(f"the log {log} cannot be opened: {reason}; give --log a file that can be written") from exc
     handler.setFormatter(_Bare("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     return handler
+
+
+def unforeseen(exc: Exception) -> str:
+    """The sentence for what none of our errors foresees; the log has the rest."""
+    _log.debug("unforeseen", exc_info=exc)
+    reason = " ".join(str(exc).split())
+    if isinstance(exc, MemoryError) or "Insufficient memory" in reason:  # as OpenCV says it
+        return (
+            f"the memory is full ({reason or type(exc).__name__}); lower --threads, close other programs, or use a machine "
+            "with more memory"
+        )
+    frames = traceback.extract_tb(exc.__traceback__)
+    ours = [frame for frame in frames if os.path.dirname(georeg.__file__) in frame.filename] or frames
+    at = f"{os.path.basename(ours[-1].filename)}:{ours[-1].lineno}"
+    return f"internal error: {type(exc).__name__}: {reason} at {at}; please report this with the command"

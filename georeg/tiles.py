@@ -38,6 +38,7 @@ from georeg.placement import Placement, apply_transform, compose
 from georeg.reader import KEPT_BYTES, Reader
 from georeg.tie_points import Inputs, Status, TiePoints
 from georeg.warp import Patch, sample
+from georeg.watching import due, show_points
 
 ENOUGH_WINDOWS = 100
 """In patches windows are as large as lets so many half-overlapping ones fit."""
@@ -109,15 +110,17 @@ class Tiles:
             spacing = spacing_px or max(math.sqrt(area / n_points), window_px / closest)
             parts = [nodes(shape, spacing, (halo, squares.side_px / 2)) for shape in squares.shapes()]
             centres = np.concatenate(parts)
-        reach_px = self._reach_px(window_px, abs(level.affine.determinant) ** 0.5, reach_px)
+        gsd = abs(level.affine.determinant) ** 0.5
+        reach_px = self._reach_px(window_px, gsd, reach_px)
         measured: list[Measured] = []
         done = 0
         for block in self._run(level, prior, parts, window_px, reach_px, min(window_px, int(spacing)) // 4, how, rough):
             measured.append(block)
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
-        points = self._collect(measured, window_px, reach_px, abs(level.affine.determinant) ** 0.5)
-        gsd = abs(level.affine.determinant) ** 0.5
+            if not rough and due():
+                show_points(self._collect(measured, window_px, reach_px, gsd), partial=True)
+        points = self._collect(measured, window_px, reach_px, gsd)
         # beside the gap, windows keep at least their side from the borders of their squares
         apart = 0.0 if squares is None else gsd * (squares.gap_px() + 1.25 * window_px)
         return replace(points, reduction=factor, step=spacing / window_px, apart=apart)

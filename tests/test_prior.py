@@ -155,7 +155,7 @@ def test_extents_farther_apart_than_the_smaller_is_long_are_refused_with_their_d
     view: Floats, tmp_path: Path
 ) -> None:
     gap_m = 1.2 * SIDE_PX * GSD * UNIT_M
-    with pytest.raises(OverlapError, match=rf"share no ground: their extents are {gap_m:.6g} m apart"):
+    with pytest.raises(OverlapError, match=rf"share no ground: their extents are {gap_m:,.0f} m apart"):
         align(tmp_path, view, view, declared=said(HERE, off_px=(2.2 * SIDE_PX, 0)))
     found = align(
         tmp_path, view, view, declared=said(HERE, off_px=(2.2 * SIDE_PX, 0)), inputs=InputOptions(initial="center")

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
 from georeg.accuracy import agreeing
-from georeg.align import Alignment, PathLike
+from georeg.alignment import Alignment, PathLike
 from georeg.errors import InputError
 from georeg.execution import Progress, counted, run_ordered, silent, workers
 from georeg.files import check_output

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from georeg.align import Alignment
+from georeg.alignment import Alignment
 from georeg.errors import OutputError
 from georeg.files import replacing
 from georeg.models import FloatArray

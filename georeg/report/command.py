@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from georeg.align import Alignment
+from georeg.alignment import Alignment
 from georeg.options import InputOptions, words
 from georeg.remote import without_secrets
 

@@ -13,7 +13,7 @@ from rasterio.windows import Window
 
 from georeg import __version__
 from georeg.accuracy import agreeing
-from georeg.align import Alignment
+from georeg.alignment import Alignment
 from georeg.execution import Progress, silent
 from georeg.models import FloatArray, identity
 from georeg.placement import apply_transform

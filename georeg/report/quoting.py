@@ -84,6 +84,6 @@ def provenance(values: dict[str, Any], inputs: dict[str, Any] | None, at: str) -
 
 def _crs_name(wkt: str) -> str:
     crs = CRS.from_wkt(wkt)
-    authority, operation = crs.to_authority(), crs.coordinate_operation
-    more = ":".join(authority) if authority else operation.method_name if operation is not None else ""
+    code, operation = crs.to_json_dict().get("id"), crs.coordinate_operation  # to look for one that it lacks takes long
+    more = f"{code['authority']}:{code['code']}" if code else operation.method_name if operation is not None else ""
     return f"{crs.name} ({more})" if more else crs.name

@@ -59,7 +59,7 @@ def headline(values: dict[str, Any]) -> str:
         f"<div><dt>{name}</dt><dd class=big>{value}</dd><dd class=small>{small}</dd></div>"
         for name, value, small in tiles
     )
-    badge = "ALREADY ALIGNED" if values["verdict"] == "already aligned" else "ALIGNED"
+    badge = "ALREADY ALIGNED" if values["verdict"] == "already aligned" else "CORRECTION PROVEN"
     return (
         f'<p class="badge good"><span aria-hidden="true">✓</span> {badge}</p>'
         f'<p class="verdict">{told(values, "report.verdict")}</p><dl class="key-figures">{cells}</dl>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from georeg.align import Alignment
+from georeg.alignment import Alignment
 from georeg.overlap import unit_name
 from georeg.report.findings import Spread
 
@@ -23,8 +23,8 @@ def verdict(alignment: Alignment, before: Spread, after: Spread) -> str:
         ways = f"{abs(east):.4g} {unit} {'east' if east >= 0 else 'west'} and {abs(north):.4g} {unit} "
         ways += "north" if north >= 0 else "south"
         done = (
-            f"Aligned: the target was moved by {ways} in the mean ({alignment.model.kind} model) and now agrees with the "
-            f"reference within {after.rmse:.2g} px RMSE{own}, {before.rmse:.3g} px before"
+            f"A correction of {ways} in the mean ({alignment.model.kind} model) brings the target onto the reference within "
+            f"{after.rmse:.2g} px RMSE{own}; without it they are {before.rmse:.3g} px apart"
         )
     care = _care(alignment, after)
     return f"{done}, on {after.n} check points. {_use(after)}" + (f" Take care: {'; '.join(care)}." if care else "")

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from georeg.align import Alignment, PathLike
+from georeg.alignment import Alignment, PathLike
 from georeg.execution import Progress, silent
 from georeg.files import check_output, write_bytes
 from georeg.reader import Reader

@@ -1,0 +1,339 @@
+"""The words of the command line: each verb as data, and the parser that is built from it and from the options' own fields."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import georeg
+from georeg.errors import GeoregError
+from georeg.options import (
+    BatchOptions,
+    BesideOptions,
+    ExecutionOptions,
+    FitOptions,
+    HandOptions,
+    InputOptions,
+    LimitOptions,
+    MatchOptions,
+    WriteOptions,
+)
+
+DESCRIPTION = (
+    "Put a raster exactly where it belongs on a georeferenced reference, prove it, or say that it cannot be done."
+)
+EPILOG = "exit codes: 0 done, 1 refused or failed, 2 usage, 3 a limit that you set was exceeded"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that a verb reads, named by a word of its own."""
+
+    name: str
+    doc: str
+    kind: Literal["raster", "file"] = "raster"
+    """``file``: of georeg, or of any kind."""
+    count: Literal[None, "?", "*", "+"] = None
+    """How many such words there may be, as argparse says it; None: one."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a verb writes under the name that ``-o`` gives."""
+
+    doc: str
+    required: bool = True
+    metavar: Literal["FILE", "FOLDER"] = "FILE"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line: what it reads, what it writes, and its options."""
+
+    name: str
+    doc: str
+    inputs: tuple[Input, ...] = ()
+    output: Output | None = None
+    groups: tuple[type[Any], ...] = ()
+    """Dataclasses all of whose fields are options of it."""
+    beside: tuple[str, ...] = ()
+    """Fields of `BesideOptions` that are."""
+    instead: tuple[str, str] | None = None
+    """Name and doc of a flag that asks for something else, without any input."""
+    from_file: str | None = None
+    """What starts a word that stands for the lines of a file."""
+    tells: bool = True
+    """Whether it has options of how it tells what it does."""
+    module: str = "georeg.verbs"
+    """Where the function of its name is."""
+
+
+REFERENCE = Input("reference", "the trusted raster")
+TARGET = Input("target", "the raster to correct")
+VERBS = (
+    Verb(
+        "align",
+        "align one raster to another: match, fit, assess and apply",
+        (REFERENCE, TARGET),
+        Output(
+            "the corrected target, a GeoTIFF or .vrt; a .png or .jpg too, of two plain pictures",
+            required=False,
+        ),
+        (InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions),
+        beside=("picture", "plots", "report"),
+    ),
+    Verb(
+        "batch",
+        "align many rasters to one, each by itself: what is refused stops none of the others",
+        (
+            REFERENCE,
+            Input("targets", "the rasters to correct; @FILE stands for the lines of a file", count="+"),
+        ),
+        Output("for the corrected targets; without it they are only measured", required=False, metavar="FOLDER"),
+        (InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, BatchOptions, ExecutionOptions),
+        from_file="@",
+    ),
+    Verb(
+        "match",
+        "measure tie points between two rasters",
+        (REFERENCE, TARGET),
+        Output("the tie points, JSON"),
+        (InputOptions, MatchOptions, ExecutionOptions),
+        beside=("overwrite",),
+    ),
+    Verb(
+        "fit",
+        "fit a correction to tie points",
+        (Input("points", "file from georeg match, or a .points or .csv file made by hand", "file"),),
+        Output("the fit, JSON"),
+        (FitOptions, HandOptions),
+        beside=("overwrite",),
+    ),
+    Verb(
+        "assess",
+        "measure how well two rasters agree, or prove a fit; changes no raster",
+        (Input("inputs", "REFERENCE and TARGET, or one file from georeg fit", count="+"),),
+        Output("the result, JSON", required=False),
+        (InputOptions, MatchOptions, FitOptions, LimitOptions, ExecutionOptions),
+        beside=("plots", "report", "false_change", "overwrite"),
+    ),
+    Verb(
+        "report",
+        "show whether an alignment worked, as one HTML file; reads the rasters again",
+        (Input("result", "file from georeg align --json or assess", "file", "?"),),
+        Output("the report, HTML; without it the verdict is printed", required=False),
+        beside=("plots", "overwrite"),
+        instead=("schema", "print the JSON Schema of all results instead"),
+    ),
+    Verb(
+        "apply",
+        "correct a target, and all that shares its wrong frame, by a result",
+        (
+            Input("result", "file from georeg assess or align --json, or, not proven, from georeg fit", "file"),
+            Input(
+                "targets",
+                "other rasters of the same acquisition, or vector files drawn on it, to correct; by default the raster that "
+                "was matched. What must be resampled goes onto the reference's grid whatever its own pixels. Of vectors the "
+                "vertices move, and straight segments stay straight",
+                "file",
+                "*",
+            ),
+        ),
+        Output(
+            "the corrected file, a GeoTIFF, .vrt or of the vector format of its suffix; of several targets a FOLDER",
+            required=False,
+        ),
+        (WriteOptions, ExecutionOptions),
+    ),
+    Verb(
+        "undo",
+        "take back the last correction that was made in place, to the byte",
+        (Input("targets", "GeoTIFF corrected with --in-place", count="+"),),
+    ),
+    Verb(
+        "export",
+        "write tie points or a correction for other programs",
+        (Input("input", "file from georeg match, fit, assess or align --json", "file"),),
+        Output(
+            "tie points: .gpkg, .geojson, .csv or .points (QGIS); correction: .vrt (GCPs), .json, .proj or .tif (a grid)"
+        ),
+        beside=("overwrite",),
+    ),
+    Verb(
+        "schema",
+        "print all verbs and their options as JSON, for programs that offer them",
+        module="georeg.verb_schema",
+    ),
+    Verb(
+        "serve",
+        "do jobs for another program, by lines of JSON on standard input and output",
+        tells=False,
+        module="georeg.serve",
+    ),
+)
+
+
+class UsageError(GeoregError):
+    """The words of a command line cannot be understood."""
+
+    exit_code = 2
+
+
+class RaisingParser(argparse.ArgumentParser):
+    """Raises `UsageError` where a parser would end the program."""
+
+    def error(self, message: str) -> typing.NoReturn:
+        """As `argparse.ArgumentParser.error`."""
+        raise UsageError(f"{message}; {self.prog} --help lists what it takes")
+
+    def exit(self, status: int = 0, message: str | None = None) -> typing.NoReturn:
+        """As `argparse.ArgumentParser.exit`."""
+        raise UsageError("--help and --version are for a terminal; give the words of a job")
+
+
+def parsed(argv: Sequence[str] | None, kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> Any:
+    """The arguments that the words of a command line stand for; None: those of this process.
+
+    They have ``verb``, its ``module``, and ``words``, as they were given.
+    """
+    parser = make_parser(kind)
+    arguments = parser.parse_args(argv)
+    arguments.words = sys.argv[1:] if argv is None else list(argv)
+    if hasattr(arguments, "in_place"):
+        n_given = arguments.in_place + (arguments.output is not None)
+        if n_given > 1 or (n_given == 0 and arguments.verb != "batch"):
+            parser.error("give either -o FILE or --in-place")
+    return arguments
+
+
+def named_files(arguments: argparse.Namespace) -> list[str]:
+    """Whatever parsed arguments name that may be a file."""
+    told = ("log", "verb", "module", "words")
+    values = [value for name, value in vars(arguments).items() if name not in told]
+    return [
+        text for value in values for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)
+    ]
+
+
+def make_parser(kind: type[argparse.ArgumentParser] = argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser of all verbs."""
+    parser = kind("georeg", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="version", version=f"georeg {georeg.__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in VERBS:
+        _add(verbs, verb)
+    return parser
+
+
+def _add(verbs: Any, verb: Verb) -> None:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        verb.name,
+        help=verb.doc,
+        description=verb.doc[0].upper() + verb.doc[1:] + ".",
+        epilog=EPILOG,
+        fromfile_prefix_chars=verb.from_file,
+    )
+    parser._negative_number_matcher = re.compile(r"-\.?\d")  # before Python 3.14, -3.4e38 would be taken for an option
+    parser.set_defaults(verb=verb.name, module=verb.module, json=False, log=None, quiet=False, verbose=0)
+    if verb.tells:
+        _telling(parser)
+    words: Any = parser
+    if verb.instead is not None:
+        words = parser.add_mutually_exclusive_group(required=True)
+    for one in verb.inputs:
+        words.add_argument(one.name, metavar=_metavar(one), help=one.doc, **({"nargs": one.count} if one.count else {}))
+    if verb.instead is not None:
+        words.add_argument(f"--{verb.instead[0]}", action="store_true", help=verb.instead[1])
+    if verb.output is not None:
+        out = verb.output
+        parser.add_argument("-o", "--output", metavar=out.metavar, required=out.required, help=out.doc)
+    _add_options(parser, BesideOptions, verb.beside)
+    for group in verb.groups:
+        _add_options(parser.add_argument_group(title(group)), group)
+
+
+def _metavar(one: Input) -> str:
+    return (one.name.removesuffix("s") if one.count in ("+", "*") else one.name).upper()
+
+
+def _telling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    parser.add_argument("--log", metavar="FILE", help="append what the run says, with times, to a file")
+    says = parser.add_mutually_exclusive_group()
+    says.add_argument("--quiet", action="store_true", help="no progress, and no table at the end")
+    says.add_argument(
+        "-v",
+        "--verbose",
+        action="count",
+        default=0,
+        help="say what each stage found, and how long it took; twice: all there is to tell of an error of ours",
+    )
+
+
+def title(group: type[Any]) -> str:
+    """What a group of options is called."""
+    return (group.__doc__ or "").rstrip(".")
+
+
+def flag(name: str) -> str:
+    """The option of a field.
+
+    >>> flag("window_px")
+    '--window-px'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def _add_options(section: Any, group: type[Any], only: tuple[str, ...] | None = None) -> None:
+    """All fields of a group, or some."""
+    kinds = typing.get_type_hints(group)
+    for field in dataclasses.fields(group):
+        if only is None or field.name in only:
+            section.add_argument(flag(field.name), **_argument(field, kinds[field.name]))
+
+
+def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
+    doc = field.metadata["doc"]
+    if kind is bool:
+        return {"action": "store_true", "help": doc}
+    if kind == bool | None:
+        return {"action": argparse.BooleanOptionalAction, "default": field.default, "help": doc}
+    kind = given(kind)
+    values: dict[str, Any] = {"default": field.default, "help": doc}
+    if field.default is not None:
+        shown = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        values["help"] = f"{doc} (default {shown})"
+    if typing.get_origin(kind) is typing.Literal:
+        return values | {"choices": typing.get_args(kind)}
+    if kind == tuple[str, ...]:
+        return {"action": "append", "default": [], "help": doc, "metavar": metavar(field, kind)}
+    if typing.get_origin(kind) is tuple:
+        return values | {"type": _integers, "metavar": metavar(field, kind)}
+    return values | {"type": kind, "metavar": metavar(field, kind)}
+
+
+def given(kind: Any) -> Any:
+    """The type of a value that is given, of a field that may be None."""
+    if typing.get_origin(kind) is types.UnionType:
+        return next(k for k in typing.get_args(kind) if k is not type(None))
+    return kind
+
+
+def metavar(field: dataclasses.Field[Any], kind: Any) -> str:
+    """What stands for the value of an option in a usage line."""
+    usual = {int: "N", str: "FILE", tuple[str, ...]: "NAME=VALUE", tuple[int, ...]: "N,N"}
+    return str(field.metadata["metavar"] or usual.get(kind, "X"))
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,2,3") from exc

@@ -1,0 +1,12 @@
+"""Translation of what the plugin says."""
+
+from __future__ import annotations
+
+from qgis.PyQt.QtCore import QCoreApplication
+
+CONTEXT = "georeg"
+
+
+def translated(text: str) -> str:
+    """A text in the language of QGIS, where the plugin has it."""
+    return QCoreApplication.translate(CONTEXT, text)

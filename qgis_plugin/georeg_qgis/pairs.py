@@ -1,0 +1,203 @@
+"""What a pair of raster layers is, before anything is run: overlap, pixel sizes, problems and how to end each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsGeometry,
+    QgsLayerTree,
+    QgsMapLayer,
+    QgsProject,
+    QgsRasterLayer,
+    QgsRectangle,
+    QgsUnitTypes,
+)
+from qgis.PyQt.QtCore import QCoreApplication
+
+OUTPUT_MARK = "georeg/output"
+"""Custom property of layers that the plugin made: they are not guessed as inputs."""
+_COARSE = 4.0
+"""Pixels that differ by more than this factor are worth a word."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the way, and the one thing to do about it."""
+
+    text: str
+    action: str
+    """Key of what the panel does: ``swap``, ``reference``, ``target``, ``everywhere``, or nothing."""
+    label: str
+    """What stands on its link."""
+    fatal: bool = True
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Facts of a reference and a target."""
+
+    summary: str
+    problems: tuple[Problem, ...]
+    gsd: float = 0.0
+    """Coarser pixel size of the two, units of the reference's CRS."""
+    unit: str = ""
+    metres_per_unit: float = 1.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands in the way."""
+        return not any(problem.fatal for problem in self.problems)
+
+
+def tr(text: str) -> str:
+    """Translated."""
+    return QCoreApplication.translate("georeg", text)
+
+
+def path_of(layer: QgsMapLayer | None) -> str:
+    """The file that a worker can open for a layer; empty where there is none."""
+    if layer is None or not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
+        return ""
+    source = str(layer.source()).split("|")[0]
+    return source if os.path.exists(source) or source.startswith(("/vsi", "http://", "https://", "s3://")) else ""
+
+
+def guess(project: QgsProject) -> tuple[QgsRasterLayer | None, QgsRasterLayer | None]:
+    """Reference and target among the layers of a project.
+
+    The rule: of the rasters that are files, the topmost in the layer tree is the target, since what was added last is what is
+    being worked at; the reference is the one below it that shares ground with it, or else the next one. Where names say it
+    (``ref`` or ``base`` in one, ``target`` or ``tgt`` in another), names decide. Layers that the plugin made are left out.
+    """
+    layers = [
+        layer
+        for layer in QgsLayerTree.layerOrder(project.layerTreeRoot())
+        if path_of(layer) and not layer.customProperty(OUTPUT_MARK)
+    ]
+    if len(layers) < 2:
+        return (layers[0] if layers else None), None
+    named_ref = next((one for one in layers if _says(one, ("ref", "base"))), None)
+    named_tgt = next((one for one in layers if one is not named_ref and _says(one, ("tgt", "target"))), None)
+    if named_ref is not None:
+        return named_ref, named_tgt or next(one for one in layers if one is not named_ref)
+    target = named_tgt or layers[0]
+    below = [one for one in layers[layers.index(target) + 1 :] + layers if one is not target]
+    return next((one for one in below if overlap_share(one, target)), below[0]), target
+
+
+def _says(layer: QgsMapLayer, words: tuple[str, ...]) -> bool:
+    name = str(layer.name()).lower().replace("-", "_").replace(" ", "_").split("_")
+    return any(part.startswith(word) for part in name for word in words)
+
+
+def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, *, everywhere: bool = False) -> Pair:
+    """Facts and problems of two layers, from their headers alone; ``everywhere``: the target's place is not to be believed."""
+    if reference is None or target is None:
+        which = (
+            tr("a reference and a target")
+            if reference is None and target is None
+            else (tr("a reference") if reference is None else tr("a target"))
+        )
+        key = "reference" if reference is None else "target"
+        return Pair("", (Problem(tr("Choose {which}.").format(which=which), key, tr("Open a file…")),))
+    problems = _file_problems(reference, target)
+    if problems:
+        return Pair("", tuple(problems))
+    crs = reference.crs()
+    unit = QgsUnitTypes.toAbbreviatedString(crs.mapUnits()) if crs.isValid() else "px"
+    metres = QgsUnitTypes.fromUnitToUnitFactor(crs.mapUnits(), QgsUnitTypes.DistanceMeters) if crs.isValid() else 1.0
+    ref_gsd, tgt_gsd = _gsd(reference, crs), _gsd(target, crs)
+    share = overlap_share(reference, target)
+    parts = [tr("overlap {share:.0%} of the smaller").format(share=share)] if share else []
+    pixels = (
+        f"{ref_gsd:.3g} {unit}" if abs(ref_gsd - tgt_gsd) < 0.01 * ref_gsd else f"{ref_gsd:.3g} / {tgt_gsd:.3g} {unit}"
+    )
+    parts.append(tr("pixels {pixels}").format(pixels=pixels))
+    names = [_crs_name(layer.crs()) for layer in (reference, target)]
+    parts.append(names[0] if names[0] == names[1] else f"{names[0]} / {names[1]}")
+    problems = _ground_problems(reference, target, None if everywhere else share, ref_gsd, tgt_gsd)
+    return Pair(" · ".join(parts), tuple(problems), max(ref_gsd, tgt_gsd), unit, metres)
+
+
+def _file_problems(reference: QgsRasterLayer, target: QgsRasterLayer) -> list[Problem]:
+    for layer, key in ((reference, "reference"), (target, "target")):
+        if not path_of(layer):
+            text = tr("“{name}” is not a file that georeg can open: export it first (Layer ▸ Save As).")
+            return [Problem(text.format(name=layer.name()), key, tr("Open a file…"))]
+    if _same(path_of(reference), path_of(target)):
+        return [Problem(tr("Reference and target are the same file."), "target", tr("Open another target…"))]
+    return []
+
+
+def _ground_problems(
+    reference: QgsRasterLayer, target: QgsRasterLayer, share: float | None, ref_gsd: float, tgt_gsd: float
+) -> list[Problem]:
+    problems = []
+    if not reference.crs().isValid() and target.crs().isValid():
+        problems.append(
+            Problem(tr("The reference has no CRS, so it cannot say where the target lies."), "swap", tr("Swap"))
+        )
+    elif share == 0:
+        text = tr("The two share no ground as they are georeferenced.")
+        problems.append(Problem(text, "everywhere", tr("Search everywhere"), fatal=True))
+    elif share is None:
+        problems.append(Problem(tr("The target is sought all over the reference."), "", "", fatal=False))
+    ratio = max(ref_gsd, tgt_gsd) / max(min(ref_gsd, tgt_gsd), 1e-300)
+    if share and ratio > _COARSE:
+        text = tr("Pixels differ by a factor of {ratio:.3g}: only detail of the coarser is compared.")
+        problems.append(Problem(text.format(ratio=ratio), "", "", fatal=False))
+    return problems
+
+
+def overlap_share(reference: QgsRasterLayer, target: QgsRasterLayer) -> float | None:
+    """Share of the smaller extent that lies on the other, 0 to 1; None where the target has no CRS."""
+    crs = reference.crs()
+    if not crs.isValid() or not target.crs().isValid():
+        return None
+    ref = QgsGeometry.fromRect(reference.extent())
+    try:
+        tgt = QgsGeometry.fromRect(target.extent())
+        tgt.transform(QgsCoordinateTransform(target.crs(), crs, QgsProject.instance()))
+    except QgsCsException:
+        return 0.0
+    smaller = min(ref.area(), tgt.area())
+    return float(ref.intersection(tgt).area() / smaller) if smaller > 0 else 0.0
+
+
+def common_extent(reference: QgsRasterLayer, target: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> QgsRectangle:
+    """Extent of both together, in ``crs``."""
+    whole = QgsRectangle()
+    for layer in (reference, target):
+        transform = QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance())
+        whole.combineExtentWith(
+            transform.transformBoundingBox(layer.extent()) if layer.crs().isValid() else layer.extent()
+        )
+    return whole
+
+
+def _gsd(layer: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> float:
+    """Pixel size of a layer at its centre, in units of ``crs``."""
+    own = (layer.rasterUnitsPerPixelX() * layer.rasterUnitsPerPixelY()) ** 0.5
+    if not crs.isValid() or not layer.crs().isValid() or layer.crs() == crs:
+        return float(own)
+    centre = layer.extent().center()
+    step = QgsRectangle(centre.x() - 50 * own, centre.y() - 50 * own, centre.x() + 50 * own, centre.y() + 50 * own)
+    square = QgsGeometry.fromRect(step)
+    try:
+        square.transform(QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance()))
+    except QgsCsException:
+        return float(own)
+    return float(square.area() ** 0.5 / 100)
+
+
+def _crs_name(crs: QgsCoordinateReferenceSystem) -> str:
+    return str(crs.authid() or crs.description()) if crs.isValid() else tr("no CRS")
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -1,0 +1,90 @@
+"""The tie points as a table, the worst first; unticking one leaves it out of the next fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qgis.PyQt.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, pyqtSignal
+
+from .figures import Tie, by_residual
+
+_USE, _NUMBER, _WHAT, _RESIDUAL, _PIXELS = range(5)
+
+
+class TieTable(QAbstractTableModel):
+    """Rows of `figures.Tie`: use, number, role or reason, residual in map units and in pixels."""
+
+    unticked_changed = pyqtSignal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.ties: list[Tie] = []
+        self.unticked: set[int] = set()
+        self._unit, self._gsd = "", 1.0
+
+    def set_ties(self, ties: Sequence[Tie], unit: str, gsd: float) -> None:
+        """Show these, the worst first; none of them is unticked by hand but those that were switched off."""
+        self.beginResetModel()
+        self.ties = by_residual(ties)
+        self.unticked = {tie.number for tie in ties if tie.what == "disabled"}
+        self._unit, self._gsd = unit, gsd
+        self.endResetModel()
+        self.unticked_changed.emit()
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008 - the name and default of Qt
+        return 0 if parent.isValid() else len(self.ties)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
+        return 0 if parent.isValid() else 5
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
+        if role != Qt.ItemDataRole.DisplayRole or orientation != Qt.Orientation.Horizontal:
+            return None
+        names = (self.tr("use"), self.tr("no."), self.tr("what"), self.tr("residual [{u}]"), self.tr("[px]"))
+        return names[section].format(u=self._unit)
+
+    def flags(self, index: QModelIndex) -> Any:
+        flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
+        tie = self.ties[index.row()]
+        usable = tie.used or tie.number in self.unticked or tie.what == "disabled"
+        return flags | Qt.ItemFlag.ItemIsUserCheckable if index.column() == _USE and usable else flags
+
+    def data(self, index: QModelIndex, role: int = 0) -> Any:
+        tie, column = self.ties[index.row()], index.column()
+        if role == Qt.ItemDataRole.CheckStateRole and column == _USE and (tie.used or tie.what == "disabled"):
+            return Qt.CheckState.Unchecked if tie.number in self.unticked else Qt.CheckState.Checked
+        if role == Qt.ItemDataRole.TextAlignmentRole and column in (_NUMBER, _RESIDUAL, _PIXELS):
+            return (
+                int(Qt.AlignmentFlag.AlignRight) | int(Qt.AlignmentFlag.AlignVCenter)
+                if _plain_enums()
+                else (Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            )
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        if column == _NUMBER:
+            return tie.number
+        if column == _WHAT:
+            return tie.what.replace("_", " ")
+        if column in (_RESIDUAL, _PIXELS):
+            length = tie.residual / (self._gsd if column == _PIXELS else 1.0)
+            return "–" if math.isnan(length) else f"{length:.3g}"
+        return None
+
+    def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
+        if role != Qt.ItemDataRole.CheckStateRole or index.column() != _USE:
+            return False
+        number = self.ties[index.row()].number
+        if Qt.CheckState(value) == Qt.CheckState.Checked:
+            self.unticked.discard(number)
+        else:
+            self.unticked.add(number)
+        self.dataChanged.emit(index, index)
+        self.unticked_changed.emit()
+        return True
+
+
+def _plain_enums() -> bool:
+    """Whether Qt's enumerations are whole numbers, as in PyQt5."""
+    return isinstance(Qt.AlignmentFlag.AlignRight, int)
