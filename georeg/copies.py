@@ -96,7 +96,12 @@ def _copy(
             _copy_files(raster.path, temporary, said, place, tags)
         else:
             _convert(raster, temporary)
-            _edit_header(temporary, temporary, said, place, tags)
+            aside = temporary + ".aside"  # else its pixels could not be moved to keep how GDAL has laid it out
+            os.replace(temporary, aside)
+            try:
+                _edit_header(aside, temporary, said, place, tags)
+            finally:
+                os.remove(aside)
         _place_sidecar(temporary, place)
         check(temporary)
     for sentence in losses(raster, said, place):
@@ -115,15 +120,14 @@ def _copy_files(source: str, temporary: str, said: Said, place: Place, tags: Map
 
 
 def _edit_header(source: str, temporary: str, said: Said, place: Place, tags: Mapping[str, str]) -> None:
-    """Give a GeoTIFF another header, in a copy unless both names are one."""
+    """Give a GeoTIFF another header, in a copy."""
     with open(source, "rb") as file:
         tiff = read_tiff(file, source)
         changes = new_tags(file, tiff, said, place, tags)
-        if source != temporary and copy_laid_out(file, tiff, changes, temporary):
+        if copy_laid_out(file, tiff, changes, temporary):
             return
         edit = edited(file, tiff, changes)
-    if source != temporary:
-        shutil.copyfile(source, temporary)
+    shutil.copyfile(source, temporary)
     apply_edit(temporary, edit)
     if edit.breaks_cog:
         _log.warning(

@@ -808,3 +808,22 @@ def test_a_full_disk_is_noticed_by_python_too(
 def test_the_raster_says_what_it_is(tmp_path: Path) -> None:
     raster: Raster = open_raster(complex_int16(tmp_path / "source.tif"))
     assert raster.dtypes == ("complex64",)
+
+
+def test_a_converted_raster_stays_as_it_was_laid_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """GDAL writes it with its overviews first; moved in place, its header would break that."""
+    source, out = tmp_path / "source.jp2", tmp_path / "out.tif"
+    with rasterio.open(
+        source, "w", driver="JP2OpenJPEG", dtype="uint16", count=1, height=700, width=900, crs=CRS, transform=ORIGIN,
+        QUALITY="100", REVERSIBLE="YES",
+    ) as dataset:  # fmt: skip
+        dataset.write(image(1, "uint16", (700, 900)))
+    raster = open_raster(source)
+    copy_with_transform(raster, MOVED, str(out))
+    assert not caplog.records
+    with rasterio.open(out) as after, rasterio.open(source) as before:
+        assert after.overviews(1) == before.overviews(1) != []
+        assert after.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+        np.testing.assert_array_equal(after.read(), before.read())
+        assert after.transform == MOVED
+    assert [path.name for path in tmp_path.iterdir() if "aside" in path.name] == []

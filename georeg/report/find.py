@@ -14,7 +14,7 @@ from rasterio.windows import Window
 from georeg import __version__
 from georeg.accuracy import agreeing
 from georeg.alignment import Alignment
-from georeg.execution import Progress, silent
+from georeg.execution import Progress, run_ordered, silent, workers
 from georeg.models import FloatArray, identity
 from georeg.placement import apply_transform
 from georeg.reader import Reader
@@ -85,9 +85,10 @@ def _look(looks: Looks, shown: tuple[Place, ...], progress: Progress) -> tuple[P
     windows = [window_about(looks, np.array(place.xy), side, decoded) for place in shown]
     tiled = tile_windows(looks, decoded)
     total, seen = len(windows) + len(tiled) + 1, []
-    for number, window in enumerate([*windows, *tiled]):
-        seen.append(looks.see(window))
-        progress("report", number + 1, total)
+    with workers() as pool:
+        for number, look in enumerate(run_ordered(looks.see, [*windows, *tiled], pool)):
+            seen.append(look)
+            progress("report", number + 1, total)
     chips = [
         chip(place.kind, look, _at_px(looks, look.window, place))
         for place, look in zip(shown, seen[: len(shown)], strict=True)

@@ -25,6 +25,8 @@ from georeg.warp import sample
 TILE_PX = 256
 """Side of a tile, working pixels; less where the shared ground is small."""
 MAX_TILES = 12
+_CANDIDATES = 24
+"""Along the longer side of the shared ground."""
 _LEAST_TILE_PX = 32
 _DECODED_PX, _DECODED_SHARE = (4 * 1024 * 1024, 16 * 1024 * 1024), 0.15
 """Of both files together no larger share of the pixels is decoded, but between the first number and the second."""
@@ -182,9 +184,10 @@ def tile_windows(looks: Looks, decoded: set[Part]) -> list[Window]:
 
 
 def _candidates(shared: shapely.Geometry, side: int) -> NDArray[np.intp]:
-    """(N, 2) corners (column, row) of tiles in the shared ground, half a side apart; of one in its middle if none fits."""
+    """(N, 2) corners (column, row) of tiles in the shared ground, half a side apart or more, so that they are a few hundred; of
+    one in its middle if none fits."""
     left, top, right, bottom = (int(edge) for edge in shared.bounds)
-    step = side // 2
+    step = max(side // 2, max(right - left, bottom - top) // _CANDIDATES)
     cols, rows = np.arange(left // step, right // step + 1) * step, np.arange(top // step, bottom // step + 1) * step
     col, row = (a.ravel() for a in np.meshgrid(cols, rows))
     inside = shapely.contains(shared, shapely.box(col, row, col + side, row + side))
