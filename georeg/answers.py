@@ -157,15 +157,9 @@ class Job(logging.Handler):
             os.replace(path + ".part", path)
         except OSError as exc:  # the result does not need it
             self._log("warning", f"tie points cannot be shown: {(exc.strerror or str(exc)).lower()}")
-            return
-        self._answers.send(
-            type="tiepoints",
-            id=self._number,
-            path=path,
-            state="fitted" if fitted is not None else "partial" if partial else "matched",
-            n=len(points),
-            crs=points.crs,
-        )
+        else:
+            state = "fitted" if fitted is not None else "partial" if partial else "matched"
+            self._answers.send(type="tiepoints", id=self._number, path=path, state=state, n=len(points), crs=points.crs)
         now = time.monotonic()
         self._due = now + max(PARTIAL_S, (now - began) / PARTIAL_SHARE)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import georeg
 from georeg.options import BesideOptions
-from georeg.parser import VERBS, Input, Output, Verb, flag, given, metavar, title
+from georeg.parser import flag, given, metavar, title
+from georeg.verb_list import VERBS, Input, Output, Verb
 
 PROTOCOL = 1
 """Of this schema and of `georeg.serve`: it grows where another program would have to be changed."""

@@ -72,7 +72,7 @@ def main() -> None:
                 id=asked["id"],
                 code="cancelled",
                 exit_code=1,
-                message="cancelled. No file was changed",
+                message="asked to stop. No file was changed",
                 hint="",
             )
             return

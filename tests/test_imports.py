@@ -18,10 +18,10 @@ from georeg.tie_points import Inputs, TiePoints
 
 ROOT = Path(georeg.__file__).parent
 ORDER = [
-    "errors", "lazily", "memory", "options", "parser", "verb_schema", "tie_points", "neighbours", "models.base",
-    "models.polynomial", "models.homography", "models.splines", "models.local", "models.ladder", "initial", "remote",
-    "terminal", "raster", "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement", "warp",
-    "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
+    "errors", "lazily", "memory", "options", "verb_list", "parser", "verb_schema", "tie_points", "neighbours",
+    "models.base", "models.polynomial", "models.homography", "models.splines", "models.local", "models.ladder", "initial",
+    "remote", "terminal", "raster", "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement",
+    "warp", "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features",
     "matching.coarse", "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice",
     "extrapolation", "fit", "watching", "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps",

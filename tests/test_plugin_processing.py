@@ -23,6 +23,8 @@ import georeg
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGINS = ROOT / "qgis_plugin"
+if not PLUGINS.is_dir():
+    pytest.skip("the plugin is not part of this source", allow_module_level=True)
 DATA = Path(os.environ.get("GEOREG_DATA") or ROOT.parent / "shared" / "data")
 S2 = DATA / "s2-brandenburg"
 IDS = {f"georeg:{verb}" for verb in ("align", "match", "fit", "assess", "apply", "batch")}
@@ -143,7 +145,7 @@ def test_align_writes_what_the_command_line_writes(qgis: Qgis, pair: tuple[str, 
     assert done.results["CE90_PX"] == pytest.approx(after.ce90 / after.gsd)
     assert done.results["VERDICT"] == "aligned"
     assert georeg.Alignment.from_json(result.read_text()).displacement() == alignment.displacement()
-    assert report.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert done.results["REPORT"] == str(report)
 
 
@@ -198,7 +200,7 @@ def test_batch_tells_of_each_target(qgis: Qgis, pair: tuple[str, str], tmp_path:
         "georeg:batch", REFERENCE=pair[0], TARGETS=[pair[1], str(blank)], OUTPUT=tmp_path / "out", SUMMARY=table
     )
     assert (done.results["N_ALIGNED"], done.results["N_REFUSED"]) == (1, 1), done.stderr
-    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert [row["outcome"] for row in rows] == ["aligned", "refused"]
     assert Path(rows[0]["output"]).is_file()
     assert rows[1]["message"]

@@ -27,6 +27,8 @@ from georeg.verb_schema import schema_text
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "qgis_plugin" / "georeg_qgis"
+if not FOLDER.is_dir():
+    pytest.skip("the plugin is not part of this source", allow_module_level=True)
 FILES = sorted(FOLDER.rglob("*.py"))
 PURE = ("protocol", "env", "runner", "params", "outputs", "figures")
 VERBS = ("align", "match", "fit", "assess", "apply", "batch")
@@ -324,6 +326,7 @@ def test_cancelling_takes_less_than_a_second_and_leaves_no_process(word: str, tm
         )
     assert time.monotonic() - began[0] < 1.5  # a second, and slack for a busy machine
     assert caught.value.code == "cancelled"
+    assert ("asked to stop" in caught.value.message) == (word == "hang")
     if word == "stubborn":
         assert ends_within(int(child.read_text()), 1)
 
@@ -400,7 +403,7 @@ def other(parameter: params.Parameter) -> tuple[Any, Any]:
         return [4, 2], (4, 2)
     if parameter.kind == "list":
         return ["A=1", "B=-2"], ["A=1", "B=-2"]
-    return "-some file", "-some file"
+    return "-file", "-file"
 
 
 CASES = [(verb, one) for verb in VERBS for one in params.parameters(SCHEMA, verb)]

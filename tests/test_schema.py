@@ -14,7 +14,8 @@ import pytest
 import georeg
 from georeg import options
 from georeg.cli import main
-from georeg.parser import VERBS, RaisingParser, UsageError, make_parser, parsed
+from georeg.parser import RaisingParser, UsageError, make_parser, parsed
+from georeg.verb_list import VERBS
 from georeg.verb_schema import NO_JOBS, schema_text, verb_schema
 
 Capture = pytest.CaptureFixture[str]

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ Line = dict[str, Any]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 ENDED_S = 2.0
 """A worker ends within 1 s, on a machine that has time for it."""
+LONGEST_S = 600.0
+"""Nothing here takes so long, on any machine."""
 BUSY = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'a', b'b', 10**9)"
 """Minutes in C, deaf to signals, without the lock of the interpreter."""
 HERE = "print('here', file=sys.stderr, flush=True)"
@@ -45,19 +48,21 @@ WRITTEN = f"import georeg.temporaries\ndef busy(path):\n {HERE}\n {BUSY}\ngeoreg
 class Client:
     """The other program."""
 
-    def __init__(self, before: str = "", **options: Any) -> None:
+    def __init__(self, before: str = "", **more: str) -> None:
         start = f"import sys; sys.argv[1:] = ['serve']; {before}\nfrom georeg.cli import main; sys.exit(main())"
+        self.folder = tempfile.mkdtemp()
+        held = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder)
         self.process = subprocess.Popen(
             [sys.executable, "-c", start],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **options,
+            env=os.environ | held | more,
         )
         self.told = b""
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
-        self.enough = threading.Timer(120, self.process.kill)  # else what is wrong would last for ever
+        self.enough = threading.Timer(LONGEST_S, self.process.kill)  # else what is wrong would last for ever
         self.enough.start()
         self.lines: list[Line] = []
 
@@ -73,7 +78,7 @@ class Client:
             self.told += part
 
     def close(self) -> float:
-        """End it by ending its standard input; the seconds that this takes."""
+        """End it by ending its standard input; the seconds that this takes. It leaves nothing."""
         start = time.monotonic()
         with contextlib.suppress(OSError):
             self.process.stdin.close()  # type: ignore[union-attr]
@@ -83,6 +88,8 @@ class Client:
         self.listener.join()
         self.process.stdout.close()  # type: ignore[union-attr]
         self.process.stderr.close()  # type: ignore[union-attr]
+        if os.path.exists(self.folder):  # the first time
+            os.rmdir(self.folder)
         return took_s
 
     def write(self, text: str | bytes) -> None:
@@ -165,7 +172,7 @@ def test_hello_comes_first_and_says_what_there_is() -> None:
 
 
 def test_data_of_another_program_is_told(tmp_path: Path) -> None:
-    client = Client(env=os.environ | {"PROJ_DATA": str(tmp_path), "PROJ_LIB": str(tmp_path)})
+    client = Client(PROJ_DATA=str(tmp_path), PROJ_LIB=str(tmp_path))
     tested = client.next()["self_test"]
     client.close()
     assert not tested["ok"]
@@ -416,10 +423,9 @@ def test_a_second_job_is_refused_while_one_runs(shift_pair: Pair, tmp_path: Path
 
 
 def gone(client: Client, start: float) -> None:
-    """The worker ends in time, and leaves nothing."""
+    """The worker ends in time."""
     client.process.wait()
     assert time.monotonic() - start < ENDED_S
-    assert not points_folder(client).exists() if "tiepoints" in {line["type"] for line in client.lines} else True
 
 
 @pytest.mark.parametrize("place", [IN_A_WORKER, WRITING], ids=["matching", "writing"])
@@ -555,6 +561,36 @@ def cut(source: str, path: Path) -> str:
 def test_nobody_hears_after_a_job() -> None:
     assert terminal.listener() is None
     assert not watching.due()
+
+
+class Watcher:
+    """Looks at all there is to see."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[georeg.TiePoints, bool]] = []
+
+    def due(self) -> bool:
+        return True
+
+    def see(self, points: georeg.TiePoints, fitted: georeg.Fit | None = None, *, partial: bool = False) -> None:
+        self.seen.append((points, partial))
+
+
+def test_who_watches_sees_ever_more_tie_points_and_changes_none(
+    shift_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("georeg.blocks.BLOCK_PX", 128)
+    unwatched, watcher = georeg.match(*shift_pair), Watcher()
+    with watching.watched_by(watcher):
+        assert georeg.match(*shift_pair) == unwatched
+    *partial, (last, complete) = watcher.seen
+    assert (last, complete) == (unwatched, False)
+    assert all(is_partial for _, is_partial in partial)
+    sizes = [len(points) for points, _ in partial]
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) > 3
+    for points, _ in partial:
+        assert np.array_equal(points.ref_xy, unwatched.ref_xy[: len(points)])
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
     def __init__(self) -> None:
         super().__init__()
         self._job: list[str] = []
+        self._python = ""
         self._files: dict[str, str] = {}
 
     def tr(self, text: str) -> str:
@@ -189,7 +190,7 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
         said = self.job(given, context) + words(self._options(), options)
         if self.parameterAsBool(given, OVERWRITE, context):
             said.append("--overwrite")
-        self._job = [self.VERB, *said]
+        self._job, self._python = [self.VERB, *said], interpreter()
         return True
 
     def processAlgorithm(
@@ -198,7 +199,7 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
         """Have the worker do the job."""
         heard = _Heard(self, feedback)
         try:
-            result = Runner(interpreter()).run(self._job, heard.line, feedback.isCanceled)
+            result = Runner(self._python).run(self._job, heard.line, feedback.isCanceled)
         except WorkerError as exc:
             text = self.in_labels(str(exc))
             raise QgsProcessingException(text[:1].upper() + text[1:]) from exc

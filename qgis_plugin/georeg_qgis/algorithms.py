@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from qgis.core import (
-    QgsProcessing,
     QgsProcessingContext,
     QgsProcessingException,
     QgsProcessingParameterFile,
@@ -21,6 +20,7 @@ from qgis.core import (
 
 from .algorithm_base import OUTPUT, REFERENCE, TARGET, GeoregAlgorithm
 from .checks import path_of, same_file
+from .compat import RASTERS
 from .outputs import scenes_table
 
 POINTS, RESULT, TARGETS, SUMMARY = "POINTS", "RESULT", "TARGETS", "SUMMARY"
@@ -211,8 +211,7 @@ class Batch(_OfTwoRasters):
     def define(self) -> None:
         """A reference, targets, a folder and a table."""
         self.addParameter(QgsProcessingParameterRasterLayer(REFERENCE, self.tr("Reference (stays)")))
-        kind = QgsProcessing.SourceType.TypeRaster
-        self.addParameter(QgsProcessingParameterMultipleLayers(TARGETS, self.tr("Targets (move)"), kind))
+        self.addParameter(QgsProcessingParameterMultipleLayers(TARGETS, self.tr("Targets (move)"), RASTERS))
         self.addParameter(QgsProcessingParameterFolderDestination(OUTPUT, self.tr("Folder of the aligned rasters")))
         self.add_file_output(SUMMARY, "Summary", _CSV, by_default=True)
 

@@ -9,7 +9,6 @@ from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsGeometry,
-    QgsMapLayer,
     QgsPointXY,
     QgsProject,
     QgsRasterLayer,
@@ -56,7 +55,7 @@ class CanvasView(QObject):
         """Look at a run: its corrected raster comes into sight where it is not."""
         self._run, self._gsd = run, gsd
         self.compare_with(against)
-        aligned = run.shown.aligned if run.shown else None
+        aligned = QgsProject.instance().mapLayer(run.shown.aligned) if run.shown else None
         if aligned is not None:
             where = self._to_canvas(aligned.crs()).transformBoundingBox(aligned.extent())
             if not self._canvas.extent().intersects(where):
@@ -66,7 +65,7 @@ class CanvasView(QObject):
     def compare_with(self, key: str) -> None:
         """Compare the corrected raster with the reference, or with the target as it was (on the reference)."""
         compared = self._run.shown.compared if self._run and self._run.shown else {}
-        layers: list[QgsMapLayer] = [compared[name] for name in ("target", "reference") if name in compared]
+        layers: list[str] = [compared[name] for name in ("target", "reference") if name in compared]
         if key == "reference":
             layers = [compared[key]] if key in compared else []
         name = tr("reference") if key == "reference" else tr("target before")

@@ -37,7 +37,7 @@ def path_of(layer: QgsMapLayer) -> str:
     source = layer.source()
     parts = QgsProviderRegistry.instance().decodeUri(provider, source)
     path = str(parts.get("path") or "")
-    if layer.type() == QgsRasterLayer("").type() and parts.get("layerName"):
+    if isinstance(layer, QgsRasterLayer) and parts.get("layerName"):
         raise ValueError(refused.format(layer=layer.name(), what=tr("one of several in {}").format(path)))
     if parts.get("openOptions"):
         raise ValueError(refused.format(layer=layer.name(), what=tr("a file opened with options")))

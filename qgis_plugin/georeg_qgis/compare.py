@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsMapLayer
 from qgis.gui import QgsMapCanvas, QgsMapTool
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
@@ -20,14 +19,14 @@ class Compare(QObject):
     def __init__(self, canvas: QgsMapCanvas, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._canvas = canvas
-        self._layers: list[QgsMapLayer] = []
+        self._layers: list[str] = []
         self._names: tuple[str, str] = ("", "")
         self.item: OtherImage | None = None
         self._tool: SwipeTool | None = None
         self._tool_before: QgsMapTool | None = None
 
-    def set_layers(self, layers: list[QgsMapLayer], names: tuple[str, str]) -> None:
-        """What is compared with, and what both sides are called."""
+    def set_layers(self, layers: list[str], names: tuple[str, str]) -> None:
+        """What is compared with, by ids of layers, and what both sides are called."""
         self._layers, self._names = layers, names
         if self.item is not None:
             self.item.show_layers(layers, names)

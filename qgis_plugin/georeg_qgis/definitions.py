@@ -23,13 +23,14 @@ from qgis.core import (
 )
 
 from .checks import path_of
+from .compat import ADVANCED, DOUBLE, INTEGER
 from .i18n import translated as tr
 from .params import SWITCH, Parameter, parts_of, whole_numbers
 
 
 def advanced(definition: QgsProcessingParameterDefinition, help_text: str = "") -> QgsProcessingParameterDefinition:
     """The same, shown only where the user asks for more, with its help."""
-    definition.setFlags(definition.flags() | QgsProcessingParameterDefinition.Flag.FlagAdvanced)
+    definition.setFlags(definition.flags() | ADVANCED)
     definition.setHelp(help_text)
     return definition
 
@@ -38,8 +39,7 @@ def definition(parameter: Parameter, raster: str | None) -> QgsProcessingParamet
     """Of an option; ``raster``: the parameter whose bands are chosen, where there is one."""
     name, label, default = parameter.name, tr(parameter.label), parameter.default
     if parameter.kind in ("int", "float"):
-        kinds = QgsProcessingParameterNumber.Type
-        kind = kinds.Integer if parameter.kind == "int" else kinds.Double
+        kind = INTEGER if parameter.kind == "int" else DOUBLE
         made = QgsProcessingParameterNumber(name, label, kind, default, parameter.optional)
     elif parameter.kind == "bool":
         made = QgsProcessingParameterBoolean(name, label, bool(default))

@@ -9,11 +9,11 @@ import shutil
 import tempfile
 from typing import Any, Callable, Optional
 
-from qgis.core import QgsCoordinateReferenceSystem
+from qgis.core import QgsCoordinateReferenceSystem, QgsProject
 from qgis.gui import QgsDockWidget
 from qgis.PyQt.QtCore import Qt, QUrl
 from qgis.PyQt.QtGui import QDesktopServices
-from qgis.PyQt.QtWidgets import QApplication, QFrame, QMessageBox, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qgis.PyQt.QtWidgets import QApplication, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from .canvas_view import CanvasView
 from .figures import Tie, checked, refusal, ties, verdict, without
@@ -25,6 +25,7 @@ from .panel_result import ResultPanel
 from .panel_run import RunPanel
 from .params import in_labels, load_schema
 from .settings import PAGE
+from .undo_box import ask
 
 Outcome = Optional[dict[str, Any]]
 
@@ -69,7 +70,7 @@ class GeoregDock(QgsDockWidget):
         self.setMinimumWidth(340)
 
     def _connect(self) -> None:
-        self.inputs.changed.connect(self._pair_changed)
+        self.inputs.changed.connect(self._other_pair)
         run, result, job = self.running, self.result, self.job
         run.align_asked.connect(self.align)
         run.check_asked.connect(self.check)
@@ -93,6 +94,7 @@ class GeoregDock(QgsDockWidget):
         job.succeeded.connect(self._succeeded)
         job.failed.connect(self._failed)
         job.ended.connect(self._ended)
+        QgsProject.instance().cleared.connect(self._project_cleared)
 
     # --- what can be asked --------------------------------------------------------------------------------------------
 
@@ -138,30 +140,8 @@ class GeoregDock(QgsDockWidget):
 
     def ask_undo(self) -> None:
         """Ask whether the last result is to go, and its file with it."""
-        last = self.history.last
-        if last is None:
-            return
-        box = QMessageBox(self)
-        box.setObjectName("georegUndo")
-        box.setIcon(QMessageBox.Icon.Question)
-        box.setWindowTitle(self.tr("Undo"))
-        box.setText(self.tr("Take “{name}” off the map?").format(name=last.name))
-        delete = None
-        if last.output:
-            text = self.tr(
-                "The file that georeg made can be deleted with it: {path}. The target itself was never changed."
-            )
-            box.setInformativeText(text.format(path=last.output))
-            delete = box.addButton(self.tr("Take off and delete file"), QMessageBox.ButtonRole.DestructiveRole)
-        keep = box.addButton(
-            self.tr("Take off, keep file") if last.output else self.tr("Take off"), QMessageBox.ButtonRole.AcceptRole
-        )
-        box.addButton(QMessageBox.StandardButton.Cancel)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.buttonClicked.connect(
-            lambda button: self.undo(delete=button is delete) if button in (delete, keep) else None
-        )
-        box.open()
+        if self.history.last is not None:
+            ask(self, self.history.last, lambda delete: self.undo(delete=delete))
 
     def undo(self, *, delete: bool) -> None:
         """Take the last result off the map; the one before it is shown again."""
@@ -198,6 +178,7 @@ class GeoregDock(QgsDockWidget):
 
     def shut(self) -> None:
         """End what runs, and leave nothing on the canvas: the plugin is unloaded. Layers stay, for they are the user's now."""
+        QgsProject.instance().cleared.disconnect(self._project_cleared)
         self.job.close()
         self.view.release()
         self.inputs.release()
@@ -222,6 +203,8 @@ class GeoregDock(QgsDockWidget):
         beside: bool = False,
     ) -> None:
         """Run georeg; ``then`` hears the line of the result. ``beside``: what is shown stays."""
+        if self.job.running:
+            return
         if not beside and not goes_on:
             self.view.release()
             self.result.clear()
@@ -232,6 +215,7 @@ class GeoregDock(QgsDockWidget):
         self.running.logged("info", command)
         if not goes_on:
             self.running.set_running(True)
+            self.result.setEnabled(False)
         self.job.start(arguments)
 
     def _tiepoints(self, path: str) -> None:
@@ -261,6 +245,9 @@ class GeoregDock(QgsDockWidget):
             then(outcome)
         if not self.job.running:
             self.running.set_running(False)
+            self.result.setEnabled(True)
+            if outcome is None and self.history.last is not None:
+                self.result.show_undo()  # of the result before, which is still on the map
             self.view.end_preview()
             self._pair_changed()
 
@@ -299,6 +286,18 @@ class GeoregDock(QgsDockWidget):
         self.result.show_ties(run.ties, values["unit"], values["after"]["gsd"])
         self.result.show_actions(aligned=bool(run.output))
         self.view.show_run(run, values["after"]["gsd"], str(self.result.against.currentData()))
+
+    def _project_cleared(self) -> None:
+        """Another project: results of the one before are not in it."""
+        self.view.release()
+        self.history = History()
+        self.result.clear()
+
+    def _other_pair(self) -> None:
+        """What was said of a run without a result was of another pair."""
+        if not self.job.running and self.history.last is None:
+            self.result.clear()
+        self._pair_changed()
 
     def _pair_changed(self) -> None:
         self.options.pair_changed(self.inputs.pair)

@@ -191,9 +191,8 @@ def exaggeration(points: Sequence[Tie]) -> tuple[float, float]:
 
 def arrow(tie: Tie, times: float, longest: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """Start and end of the arrow of a residual."""
-    assert tie.residual_xy is not None
-    factor = min(times, longest / max(tie.residual, 1e-300))
-    (x, y), (dx, dy) = tie.ref_xy, tie.residual_xy
+    factor = min(times, longest / max(tie.residual, 1e-300)) if tie.residual_xy else 0.0
+    (x, y), (dx, dy) = tie.ref_xy, tie.residual_xy or (0.0, 0.0)
     return (x, y), (x + factor * dx, y + factor * dy)
 
 

@@ -117,7 +117,7 @@ def _field(parameter: Parameter) -> QWidget:
         field.setMinimumContentsLength(6)
         field.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         first = parameter.choices[0] if default is None else str(default)
-        field.addItem(f"{first} (default)", "")
+        field.addItem(first, "")
         for choice in parameter.choices:
             if choice != first:
                 field.addItem(choice, choice)

@@ -30,6 +30,8 @@ PRESETS: dict[str, dict[str, str]] = {
     "bent": {"MODEL": "", "MAX_POINTS": "2000"},
 }
 """Values of options that each preset stands for: none, one shift; georeg's own choice; and more points, to follow a bend."""
+SEARCHING = ("align", "assess")
+"""Verbs that look for the target's place."""
 _FARTHEST_M = 1e7
 
 
@@ -131,6 +133,8 @@ class OptionsPanel(QWidget):
     def words(self, verb: str, *, everywhere: bool = False) -> list[str]:
         """Words of the command line after the two rasters and the output."""
         said = self.form.words(verb)
+        if verb not in SEARCHING:
+            return said
         if self.search_m.value() > 0:
             said += ["--max-shift-m", f"{self.search_m.value():g}"]
         if everywhere and "--initial" not in said:

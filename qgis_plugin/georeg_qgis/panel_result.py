@@ -179,10 +179,13 @@ class ResultPanel(QWidget):
         self.points.setVisible(bool(ties))
 
     def show_actions(self, *, aligned: bool) -> None:
-        """What can be done with the result; without an aligned file there is nothing to compare or undo."""
+        """What can be done with the result; without an aligned file there is nothing to compare."""
         self.looking.setVisible(aligned)
         self.after.setVisible(True)
-        self.undo_button.setVisible(aligned)
+
+    def show_undo(self) -> None:
+        """Only what takes back the result before this run, where that has no place in the panel."""
+        self.after.setVisible(True)
 
     def _clicked(self, index: QModelIndex) -> None:
         if index.column() != 0:

@@ -8,8 +8,9 @@ from typing import Any
 from qgis.core import QgsApplication, QgsSettings
 from qgis.PyQt.QtCore import QCoreApplication, QLocale, QObject, Qt, QTranslator
 from qgis.PyQt.QtGui import QIcon
-from qgis.PyQt.QtWidgets import QAction
 
+from .ahead import Ahead
+from .compat import QAction
 from .i18n import translated
 from .provider import ICON, GeoregProvider
 
@@ -31,6 +32,7 @@ class GeoregPlugin(QObject):
         self._provider: GeoregProvider | None = None
         self._actions: list[QAction] = []
         self._options: Any = None
+        self._ahead: Ahead | None = None
         self._translator: QTranslator | None = None
         self.dock: Any = None
         """The panel, once it was opened."""
@@ -59,9 +61,13 @@ class GeoregPlugin(QObject):
 
         self._options = SetupFactory()
         self._iface.registerOptionsWidgetFactory(self._options)
+        self._ahead = Ahead(self)
 
     def unload(self) -> None:
         """Called by QGIS when the plugin is switched off: nothing of it stays, and no worker."""
+        if self._ahead is not None:
+            self._ahead.deleteLater()
+            self._ahead = None
         if self.dock is not None:
             self._iface.removeDockWidget(self.dock)
             self.dock.shut()

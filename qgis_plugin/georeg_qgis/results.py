@@ -54,9 +54,10 @@ class Shown:
     layer_ids: list[str]
     output: str
     """The file that the run made; empty for none."""
-    aligned: QgsRasterLayer | None
-    compared: dict[str, QgsMapLayer]
-    """``reference`` and ``target`` as they were, for comparing."""
+    aligned: str
+    """Id of the corrected raster; empty for none. Layers go by their ids, for the user may have removed them."""
+    compared: dict[str, str]
+    """Ids of ``reference`` and ``target`` as they were, for comparing."""
     dots: list[str]
     """Ids of the layers of tie points."""
     hidden: list[str]
@@ -105,7 +106,15 @@ def show(
         hidden.append(target.id())
         set_visible(hidden, False)
     ids = [layer.id() for layer in layers]
-    return Shown(group, ids, output, aligned, compared, [layer.id() for layer in dots], hidden)
+    return Shown(
+        group=group,
+        layer_ids=ids,
+        output=output,
+        aligned=aligned.id() if aligned is not None else "",
+        compared={key: layer.id() for key, layer in compared.items()},
+        dots=[layer.id() for layer in dots],
+        hidden=hidden,
+    )
 
 
 def raster_like(path: str, target: QgsRasterLayer | None) -> QgsRasterLayer | None:
@@ -143,7 +152,7 @@ def remove(shown: Shown) -> None:
     project.removeMapLayers([one for one in shown.layer_ids if project.mapLayer(one) is not None])
     if in_tree(shown.group):
         project.layerTreeRoot().removeChildNode(shown.group)
-    shown.group, shown.aligned = None, None
+    shown.group, shown.aligned = None, ""
     shown.layer_ids, shown.compared, shown.dots, shown.hidden = [], {}, [], []
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess  # nosec B404 - a list of words, never a shell
+import subprocess  # nosec B404
 import sys
 import threading
 import time
@@ -91,7 +91,7 @@ class _Worker:
         if _IS_WINDOWS:
             options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}  # type: ignore[attr-defined]
         try:
-            self._process = subprocess.Popen(  # nosec B603 - no shell, a list of words
+            self._process = subprocess.Popen(  # nosec B603
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

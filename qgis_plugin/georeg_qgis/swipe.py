@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgis.core import QgsMapLayer, QgsMapRendererParallelJob, QgsMapSettings
+from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsProject
 from qgis.gui import QgsMapCanvas, QgsMapCanvasItem, QgsMapTool
 from qgis.PyQt.QtCore import QPointF, QRectF, Qt
-from qgis.PyQt.QtGui import QColor, QImage, QPen
+from qgis.PyQt.QtGui import QColor, QImage, QPen, QTextOption
 
 _MARGIN = 8
 
@@ -19,7 +19,7 @@ class OtherImage(QgsMapCanvasItem):
         super().__init__(canvas)
         self.setZValue(50)
         self._canvas = canvas
-        self._layers: list[QgsMapLayer] = []
+        self._layers: list[str] = []
         self._job: QgsMapRendererParallelJob | None = None
         self.image: QImage | None = None
         self.at_px = canvas.width() // 2
@@ -31,8 +31,8 @@ class OtherImage(QgsMapCanvasItem):
         canvas.mapCanvasRefreshed.connect(self._sized)
         self.setVisible(False)
 
-    def show_layers(self, layers: list[QgsMapLayer], names: Any) -> None:
-        """Draw these from now on, the first on top."""
+    def show_layers(self, layers: list[str], names: Any) -> None:
+        """Draw these from now on, by their ids, the first on top."""
         self._layers, self.names = layers, names
         self.render()
 
@@ -45,10 +45,12 @@ class OtherImage(QgsMapCanvasItem):
         """Draw the layers anew, not waited for."""
         self._stop()
         self.image = None
-        if not self._layers or not self.isVisible():
+        known = [QgsProject.instance().mapLayer(one) for one in self._layers]
+        layers = [layer for layer in known if layer is not None]
+        if not layers or not self.isVisible():
             return
         settings = QgsMapSettings(self._canvas.mapSettings())
-        settings.setLayers(self._layers)
+        settings.setLayers(layers)
         self._job = QgsMapRendererParallelJob(settings)
         self._job.finished.connect(self._rendered)
         self._job.start()
@@ -94,7 +96,7 @@ class OtherImage(QgsMapCanvasItem):
             box.moveTo(x, _MARGIN)
             painter.fillRect(box, QColor(0, 0, 0, 170))
             painter.setPen(QColor(255, 255, 255))
-            painter.drawText(box, int(Qt.AlignmentFlag.AlignCenter), name)
+            painter.drawText(box, name, QTextOption(Qt.AlignmentFlag.AlignCenter))
 
     def _sized(self) -> None:
         if self.image is None and self._job is None:

@@ -2,7 +2,8 @@
 
     python tests/qgis/desktop.py OUT [REFERENCE TARGET]
 
-writes ``report.json`` and screenshots to the folder OUT; the rasters are copied first, so that nothing is written beside them.
+writes ``report.json`` and screenshots to the folder OUT, and those of ``docs/qgis.md``, made smaller, as ``qgis-*.png``. The
+rasters are copied first, so that nothing is written beside them.
 """
 
 from __future__ import annotations
@@ -20,10 +21,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "sample_tiles"
 NEEDED = ("qgis", "Xvfb", "openbox")
 LIMIT_S = 240
+TOUR = {"aligned": 0, "swipe": 300, "refused": 1060}
+"""Screenshots for the documentation, and from which column on."""
 
 
 def missing() -> list[str]:
@@ -31,7 +36,9 @@ def missing() -> list[str]:
     return [name for name in NEEDED if shutil.which(name) is None]
 
 
-def play(out: Path, reference: Path = SAMPLES / "shift_reference.tif", target: Path = SAMPLES / "shift_target.tif") -> dict[str, Any]:
+def play(
+    out: Path, reference: Path = SAMPLES / "shift_reference.tif", target: Path = SAMPLES / "shift_target.tif"
+) -> dict[str, Any]:
     """Play the session; what it found, with ``killed``: how the worker ended once QGIS was killed."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").unlink(missing_ok=True)
@@ -107,7 +114,9 @@ def _display() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _started(command: list[str], environment: dict[str, str], log: Any = subprocess.DEVNULL) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    command: list[str], environment: dict[str, str], log: Any = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield process
@@ -117,5 +126,17 @@ def _started(command: list[str], environment: dict[str, str], log: Any = subproc
         process.wait()
 
 
+def tour(out: Path) -> None:
+    """Screenshots in few colours, for the documentation."""
+    for name, left in TOUR.items():
+        with Image.open(out / f"{name}.png") as screen:
+            part = screen.convert("RGB").crop((left, 120, screen.width, 800))
+        small = part.resize((round(0.7 * part.width), round(0.7 * part.height)), Image.Resampling.LANCZOS)
+        small.quantize(160, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            out / f"qgis-{name}.png", optimize=True
+        )
+
+
 if __name__ == "__main__":
     print(json.dumps(play(Path(sys.argv[1]), *map(Path, sys.argv[2:4])), indent=1))
+    tour(Path(sys.argv[1]))

@@ -31,7 +31,7 @@ def tick() -> None:
     now = [time.monotonic(), time.thread_time()]
     gaps = (now[0] - last[0] - TICK_MS / 1000, now[1] - last[1])
     last[:] = now
-    for key, gap in zip(("blocked_s", "busy_s"), gaps):
+    for key, gap in zip(("blocked_s", "busy_s"), gaps):  # noqa: B905 - the Python of QGIS may be 3.9
         found[key][phase[0]] = round(max(gap, found[key].get(phase[0], 0.0)), 3)
 
 
@@ -95,7 +95,9 @@ def settled(seconds: float):
 
 def toolbar_button():
     buttons = iface.mainWindow().findChildren(QToolButton)
-    return next(b for b in buttons if b.defaultAction() and b.defaultAction().objectName() == "georegPanel" and b.isVisible())
+    return next(
+        b for b in buttons if b.defaultAction() and b.defaultAction().objectName() == "georegPanel" and b.isVisible()
+    )
 
 
 def session():
@@ -134,7 +136,7 @@ def aligning():
     found["figures"], found["log"] = dock.result.figures.text(), dock.running.log.toPlainText()
     run = dock.history.last
     found["output"] = run.output
-    found["aligned_crs"] = run.shown.aligned.crs().authid()
+    found["aligned_crs"] = QgsProject.instance().mapLayer(run.shown.aligned).crs().authid()
     found["n_ties"] = len(run.ties)
     found["displacement"] = run.values["displacement"]
     yield settled(1.0)
@@ -173,7 +175,7 @@ def comparing():
     yield settled(0.5)
     found["worst_pixel"] = canvas.mapUnitsPerPixel() / dock.history.last.values["after"]["gsd"]
     shot("worst")
-    iface.mapCanvas().setExtent(dock.history.last.shown.aligned.extent())
+    iface.mapCanvas().setExtent(QgsProject.instance().mapLayer(dock.history.last.shown.aligned).extent())
     iface.mapCanvas().refresh()
     yield settled(0.5)
 
@@ -247,6 +249,7 @@ def cancelling():
     found["cancelled_worker"] = {"n": len(pids), "gone_s": round(time.monotonic() - began, 3)}
     found["cancel_text"] = dock.result.verdict.text()
     found["after_cancel"] = sorted(os.listdir(os.path.dirname(JOB["target"])))
+    yield settled(0.4)
     shot("cancelled")
 
 
@@ -260,6 +263,7 @@ def refused():
     yield lambda: idle() and dock.result.verdict.isVisible()
     found["refusal"] = dock.result.verdict.text()
     found["after_refusal"] = sorted(os.listdir(os.path.dirname(JOB["target"])))
+    yield settled(0.4)
     shot("refused")
     QgsProject.instance().removeMapLayer(layer.id())
     yield settled(0.3)
@@ -300,7 +304,7 @@ class Player:
             self._ready, self._until = next(self._steps), time.monotonic() + 60
         except StopIteration:
             self.end()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it is told
             found["error"] = traceback.format_exc()
             shot("error")
             self.end()
