@@ -63,7 +63,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small scenes and few rounds: about two minutes")
     parser.add_argument("--rounds", type=int, default=3, help="in each of which everything has its turn")
     parser.add_argument("--side", type=int, metavar="PX", help="of the scenes of floors, stages, threads and peers")
-    parser.add_argument("--points", type=int, metavar="N", help="of each of the peers; by default 400, as AROSICS takes a minute")
+    parser.add_argument(
+        "--points", type=int, metavar="N", help="of each of the peers; by default 400, as AROSICS takes a minute"
+    )
     parser.add_argument("--scenes", type=int, default=20, metavar="N", help="of batch")
     parser.add_argument("--arosics-python", type=Path, metavar="PATH", help="an interpreter that has AROSICS")
     parser.add_argument("--karios-python", type=Path, metavar="PATH", help="an interpreter that has KARIOS")

@@ -14,7 +14,6 @@ import logging
 import os
 import platform
 import queue
-import shutil
 import tempfile
 import threading
 from contextlib import suppress
@@ -26,7 +25,7 @@ from georeg.errors import GeoregError
 from georeg.interrupts import Interrupts, listening
 from georeg.lazily import Lazily
 from georeg.parser import RaisingParser, UsageError, named_files, parsed
-from georeg.temporaries import abandon, forget_written, written
+from georeg.temporaries import abandon, forget_written, held, written
 from georeg.terminal import heard_by, recording, unforeseen
 from georeg.verb_schema import NO_JOBS, PROTOCOL
 
@@ -52,9 +51,12 @@ def serve() -> int:
     answers = Answers(own_stdout())
     for name in ("rasterio", "georeg"):  # what the one logs is raised, and the other told of each job
         logging.getLogger(name).addHandler(logging.NullHandler())
-    worker = Worker(answers, tempfile.mkdtemp(prefix="georeg-serve-"))
-    with listening(own_process=True, end=worker.end, grace_s=GRACE_S) as interrupts:
-        worker.work(interrupts)
+    with held(os.path.join(tempfile.gettempdir(), "tie_points")) as mark:  # what killed workers left goes as well
+        folder = mark + ".new"
+        os.mkdir(folder)
+        worker = Worker(answers, folder)
+        with listening(own_process=True, end=worker.end, grace_s=GRACE_S) as interrupts:
+            worker.work(interrupts)
     return 0
 
 
@@ -102,10 +104,9 @@ class Worker:
     def end(self) -> NoReturn:
         """Leave nothing, say so and end, without waiting for any thread."""
         abandon(wait_s=0.1)
-        files = [path for path in written() if not path.startswith(self._folder)]
-        shutil.rmtree(self._folder, ignore_errors=True)
         if self._cancelled is not None:
-            told = f"Already written: {', '.join(files)}" if files else "No file was changed"
+            files = ", ".join(written())
+            told = f"Already written: {files}" if files else "No file was changed"
             self._answers.close(_LAST_S, _error(self._cancelled, "cancelled", 1, f"The job was cancelled. {told}"))
         os._exit(0 if self._gone or self._cancelled is not None else 1)
 

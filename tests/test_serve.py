@@ -480,6 +480,22 @@ def test_the_end_of_standard_input_is_the_end(place: str, shift_pair: Pair, tmp_
 
 
 @posix
+def test_what_a_killed_worker_leaves_goes_with_the_next(shift_pair: Pair, tmp_path: Path) -> None:
+    killed = Client()
+    killed.next()
+    killed.do("match", *shift_pair, "-o", tmp_path / "points.json")
+    folder = points_folder(killed)
+    killed.process.kill()
+    killed.process.wait()
+    assert folder.exists()
+    with Client(TMPDIR=killed.folder) as client:
+        assert not folder.exists()
+        client.close()
+        assert os.listdir(killed.folder) == []
+    killed.close()
+
+
+@posix
 def test_a_signal_is_the_end(shift_pair: Pair, tmp_path: Path) -> None:
     with Client(IN_A_WORKER) as client:
         client.run("align", *shift_pair, "-o", tmp_path / "out.tif")

@@ -189,6 +189,7 @@ def refitting():
         at = dock.result.table.visualRect(index).center()
         QTest.mouseClick(dock.result.table.viewport(), LEFT, pos=at)
     found["unticked"] = len(dock.result.model.unticked)
+    dock.options.search_m.setValue(500.0)  # which is of the search, and not of a refit
     began = time.monotonic()
     click(dock.result.refit_button)
     yield lambda: idle() and len(dock.history.runs) == 2
@@ -196,6 +197,7 @@ def refitting():
     found["refit_log"] = dock.running.log.toPlainText()
     found["switched_off"] = dock.history.last.values["tie_points"]["status"].count("disabled")
     found["refit_output"] = dock.history.last.output
+    dock.options.search_m.setValue(0.0)
     yield settled(0.7)
     shot("refit")
 
