@@ -12,6 +12,9 @@ import georeg
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_tiles"
 
+collect_ignore = ["plugin_driver.py", "qgis/driven.py"]
+"""Played inside QGIS by the tests beside them: doctests cannot be looked for in these."""
+
 
 @pytest.fixture(scope="session")
 def shift_pair() -> tuple[str, str]:
