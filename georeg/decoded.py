@@ -58,8 +58,8 @@ def part_shape(shape: tuple[int, int], block_shape: tuple[int, int]) -> tuple[in
 class Rooms:
     """Memory of its own for arrays as large as parts, lent again once nothing refers to what was in it.
 
-    Pages that the system gives anew cost as much as a tenth of what is decoded into them, more with every thread; and what
-    was allocated after them would keep them from going back to it.
+    Pages that the system gives anew cost time, more with every thread that asks for them; and what was allocated after them
+    would keep them from going back to it.
     """
 
     def __init__(self) -> None:

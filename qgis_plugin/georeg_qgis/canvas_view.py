@@ -21,7 +21,7 @@ from qgis.PyQt.QtGui import QColor
 from .compare import Compare
 from .figures import Tie, worst
 from .history import Run
-from .pairs import tr
+from .i18n import translated as tr
 from .results import set_visible
 
 _AROUND_PX = 200

@@ -10,7 +10,7 @@ from typing import Any
 from qgis.core import QgsCoordinateReferenceSystem, QgsRasterLayer
 
 from .figures import Tie
-from .pairs import tr
+from .i18n import translated as tr
 from .results import Shown, in_tree, remove, show
 
 

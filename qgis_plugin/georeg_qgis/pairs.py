@@ -17,7 +17,8 @@ from qgis.core import (
     QgsRectangle,
     QgsUnitTypes,
 )
-from qgis.PyQt.QtCore import QCoreApplication
+
+from .i18n import translated as tr
 
 OUTPUT_MARK = "georeg/output"
 """Custom property of layers that the plugin made: they are not guessed as inputs."""
@@ -52,11 +53,6 @@ class Pair:
     def ready(self) -> bool:
         """Whether nothing stands in the way."""
         return not any(problem.fatal for problem in self.problems)
-
-
-def tr(text: str) -> str:
-    """Translated."""
-    return QCoreApplication.translate("georeg", text)
 
 
 def path_of(layer: QgsMapLayer | None) -> str:

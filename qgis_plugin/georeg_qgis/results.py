@@ -27,7 +27,8 @@ from qgis.core import (
 from qgis.PyQt.QtGui import QColor
 
 from .figures import Tie, arrow, exaggeration
-from .pairs import OUTPUT_MARK, tr
+from .i18n import translated as tr
+from .pairs import OUTPUT_MARK
 
 ROLES = {
     "check": ("check point", "#2b83ba", "diamond"),

@@ -8,7 +8,7 @@ from qgis.PyQt.QtCore import Qt
 from qgis.PyQt.QtWidgets import QMessageBox, QWidget
 
 from .history import Run
-from .pairs import tr
+from .i18n import translated as tr
 
 
 def ask(parent: QWidget, run: Run, undo: Callable[[bool], None]) -> None:
