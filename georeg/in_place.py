@@ -113,7 +113,10 @@ def undo(path: str) -> Undone:
         raise InputError(f"{path} does not exist; check the path")
     steps = _load(path)
     if not steps:
-        raise InputError(f"{path} was not corrected in place: there is no {os.path.basename(path)}{SUFFIX} beside it")
+        raise InputError(
+            f"{path} was not corrected in place: there is no {os.path.basename(path)}{SUFFIX} beside it; if the file was moved, "
+            "put that file beside it again"
+        )
     _check_access(path)
     step, left = steps[-1], steps[:-1]
     restored = is_applied(path, step.edit)
