@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from georeg.alignment import Alignment as Alignment
     from georeg.apply import apply as apply
     from georeg.apply import apply_all as apply_all
-    from georeg.batch import Scene as Scene
     from georeg.batch import align_all as align_all
     from georeg.by_hand import fit_by_hand as fit_by_hand
     from georeg.errors import GeoregError as GeoregError
@@ -37,9 +36,13 @@ if TYPE_CHECKING:
     from georeg.options import InputOptions as InputOptions
     from georeg.options import LimitOptions as LimitOptions
     from georeg.options import MatchOptions as MatchOptions
+    from georeg.options import PlaceOptions as PlaceOptions
     from georeg.options import WriteOptions as WriteOptions
     from georeg.remote import metered as metered
     from georeg.report.write import write_report as write_report
+    from georeg.scene import Scene as Scene
+    from georeg.snap import snap as snap
+    from georeg.snap import with_tie_point as with_tie_point
     from georeg.tie_points import TiePoints as TiePoints
 
 _HOME = {
@@ -53,7 +56,8 @@ _HOME = {
     "InputOptions": "options",
     "LimitOptions": "options",
     "MatchOptions": "options",
-    "Scene": "batch",
+    "PlaceOptions": "options",
+    "Scene": "scene",
     "TiePoints": "tie_points",
     "WriteOptions": "options",
     "align": "align",
@@ -67,7 +71,9 @@ _HOME = {
     "match": "align",
     "metered": "remote",
     "read_points": "gcps",
+    "snap": "snap",
     "undo": "in_place",
+    "with_tie_point": "snap",
     "write_report": "report.write",
 }
 __all__ = ["__version__", *sorted(_HOME)]

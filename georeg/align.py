@@ -21,14 +21,16 @@ from georeg.device import check_device
 from georeg.errors import GeoregError, InputError, LimitError, MatchError
 from georeg.execution import Progress, silent
 from georeg.fit import Fit, fit, unmoved
+from georeg.initial import PIXELS
 from georeg.lazily import Lazily
+from georeg.masks import with_mask
 from georeg.models import FloatArray
 from georeg.options import DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, words
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.raster import Raster, check_bands, open_raster, open_reference
 from georeg.reader import Reader
 from georeg.remote import without_secrets
-from georeg.sanity import check_geometry, check_options, geometry
+from georeg.sanity import check_geometry, check_options, geometry, length_limit
 from georeg.search import find_tie_points
 from georeg.seeds import seeds
 from georeg.tie_points import Inputs, Status, TiePoints
@@ -163,14 +165,29 @@ def _assessed(fitted: Fit, limits: LimitOptions) -> Alignment:
         verification.tolerance_px,
         verification.log10_chance,
     )
-    for name, limit in (("ce90", limits.max_ce90_px), ("rmse", limits.max_rmse_px)):
-        value = getattr(alignment.after, name) / alignment.after.gsd
-        if limit is not None and value > limit:
-            raise LimitError(
-                f"{name.upper()} of {alignment.after.n} check points after correction is {value:.3g} px, over the limit "
-                f"of {limit:g} px; nothing was written: raise --max-{name}-px or try --model polynomial2"
-            )
+    for name in ("ce90", "rmse"):
+        _check_length(alignment, limits, name)
     return alignment
+
+
+def _check_length(alignment: Alignment, limits: LimitOptions, name: str) -> None:
+    """Raise for a figure of the check points that is over its limit."""
+    asked = length_limit(limits, f"max_{name}")
+    if asked is None:
+        return
+    limit, unit = asked
+    if unit == "m" and alignment.crs == PIXELS:
+        raise InputError(f"--max-{name} is {limit:g} m, and pictures without a map have no metres; give it in px")
+    after = alignment.after
+    one = after.gsd if unit == "px" else 1 / alignment.crs.axis_info[0].unit_conversion_factor
+    value = getattr(after, name) / one
+    if value > limit:
+        error = LimitError(
+            f"{name.upper()} of {after.n} check points after correction is {value:.3g} {unit}, over the limit of "
+            f"{limit:g} {unit}; nothing was written: raise --max-{name} or try --model polynomial2"
+        )
+        error.found = alignment
+        raise error
 
 
 def _name(points: TiePoints) -> str:
@@ -204,7 +221,7 @@ def match(
     """
     check_device(device, executor)
     inputs = inputs or InputOptions()
-    ref = open_reference(reference, nodata=inputs.ref_nodata)
+    ref = with_mask(open_reference(reference, nodata=inputs.ref_nodata), inputs.ref_mask)
     return match_onto(ref, target, inputs, matching or MatchOptions(), progress, executor, device=device)
 
 
@@ -256,7 +273,13 @@ def _absolute(path: str) -> str:
 
 
 def _pair(ref: Raster, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
+    if ref.mask != inputs.ref_mask:
+        raise InputError(
+            f"{ref.name} was opened with the mask {ref.mask}, and {inputs.ref_mask} is to mask it; open it by "
+            "georeg.masks.with_mask, or leave out opened"
+        )
     tgt = open_raster(target, nodata=inputs.tgt_nodata, initial=inputs.initial, reference=ref)
+    tgt = with_mask(tgt, inputs.tgt_mask)
     names = Inputs(
         _absolute(ref.path),
         _absolute(tgt.path),
@@ -265,7 +288,7 @@ def _pair(ref: Raster, target: PathLike, inputs: InputOptions) -> tuple[Pair, In
         inputs.ref_nodata,
         inputs.tgt_nodata,
         tgt.placed,
-        None if inputs.gcp is None else _absolute(inputs.gcp),
+        *(None if path is None else _absolute(path) for path in (inputs.gcp, inputs.area, ref.mask, tgt.mask)),
     )
     if inputs.gcp is None and (inputs.pin or inputs.gcp_sigma_px != InputOptions.gcp_sigma_px):
         raise InputError(

@@ -49,8 +49,8 @@ def own_stdout() -> int:
 def hint(message: str) -> str:
     """What a sentence of ours says is to be done next.
 
-    >>> hint("a.tif has no CRS; assign one"), hint("CE90 is 3 px; nothing was written: raise --max-ce90-px"), hint("no")
-    ('assign one', 'raise --max-ce90-px', '')
+    >>> hint("a.tif has no CRS; assign one"), hint("CE90 is 3 px; nothing was written: raise --max-ce90"), hint("no")
+    ('assign one', 'raise --max-ce90', '')
     """
     last = message.rpartition("; ")[2] if "; " in message else ""
     return last.partition(": ")[2] if last.startswith("nothing was") else last

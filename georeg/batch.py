@@ -6,72 +6,41 @@ import contextvars
 import os
 import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 from georeg.align import Alignment, concluded, match_onto
-from georeg.apply import How, apply, check_names, made_folder, output_name
+from georeg.apply import apply, check_names, made_folder
 from georeg.device import check_device
-from georeg.errors import GeoregError, InputError, LimitError, OutputError
-from georeg.execution import Progress, available_threads, check_workers, counted, run_ordered, silent
+from georeg.errors import GeoregError, InputError, OutputError, UnforeseenError
+from georeg.execution import (
+    Progress,
+    available_threads,
+    check_workers,
+    counted,
+    n_workers,
+    run_ordered,
+    silent,
+    workers,
+)
 from georeg.files import check_output
+from georeg.ledger import Ledger, Task, read_ledger, tasks_of, work_of
 from georeg.options import BatchOptions, DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.raster import check_bands, open_reference
 from georeg.reader import Reader
-from georeg.remote import without_secrets
 from georeg.sanity import check_options
+from georeg.scene import Outcome as Outcome
+from georeg.scene import Scene as Scene
+from georeg.scene import remembered
 from georeg.search import check_matching
+from georeg.terminal import unforeseen
 
 PathLike = str | os.PathLike[str]
-Outcome = Literal["aligned", "already aligned", "refused", "over a limit"]
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """What became of one target of a batch."""
-
-    target: str
-    """Its path."""
-    output: str | None
-    """What was written; None where nothing was."""
-    alignment: Alignment | None
-    """None where it was refused; if only its output could not be written, it is here."""
-    error: GeoregError | None
-    """Why it was refused, or not written."""
-    how: How | None
-    """As `georeg.apply` returns it."""
-    seconds: float
-    """It took, beside others."""
-
-    @property
-    def name(self) -> str:
-        """File name without its folder."""
-        return os.path.basename(without_secrets(self.target)) or self.target
-
-    @property
-    def outcome(self) -> Outcome:
-        """In a word or two; what could not be written is ``refused`` too."""
-        if self.error is not None:
-            return "over a limit" if isinstance(self.error, LimitError) else "refused"
-        assert self.alignment is not None
-        return self.alignment.verdict
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; they do not tell how long it took, so that they are the same each time."""
-        error = self.error
-        return {
-            "target": without_secrets(self.target),
-            "outcome": self.outcome,
-            "output": self.output,
-            "how": self.how,
-            "alignment": None if self.alignment is None else self.alignment.to_dict(),
-            "error": None
-            if error is None
-            else {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code},
-        }
+_Align = Callable[[str], Alignment]
 
 
 def align_all(
@@ -109,9 +78,11 @@ def align_all(
     inputs, matching, fitting, limits, writing
         Options of the stages, for all targets.
     batch
-        What is kept of the reference.
+        What is kept of the reference, and where it is noted what became of each target: with a folder, or where a manifest is
+        named, what the same call has done before is skipped.
     executor
-        What matches tiles and computes pixels, as in `georeg.align`; targets are then worked at one after the other.
+        What matches and computes pixels, as in `georeg.align`: each worker a target of its own, where these are as many as the
+        workers, else all of them the tiles of one target after the other.
     device
         What correlates windows and interpolates, as in `georeg.align` and `georeg.apply`.
     progress
@@ -121,17 +92,18 @@ def align_all(
     -------
     scenes
         What became of each target, in their order, as soon as it and those before it are done; a few more are worked at ahead.
-        What georeg refuses is recorded; every other exception is raised here.
+        What georeg refuses is recorded, and what nobody foresaw is, too, as ``failed``: it stops none of the others.
 
     Raises
     ------
     InputError
         The reference cannot be used, there are no targets, or options contradict each other.
     OutputError
-        Before any work: two targets have one name, an output exists or is an input, or the folder cannot be made.
+        Before any work: two targets have one name, an output exists, and was not made by this very call, or is an input, or the
+        folder cannot be made. Later: the manifest cannot be written.
     """
     inputs, matching, writing = inputs or InputOptions(), matching or MatchOptions(), writing or WriteOptions()
-    limits, batch = limits or LimitOptions(), batch or BatchOptions()
+    fitting, limits, batch = fitting or FitOptions(), limits or LimitOptions(), batch or BatchOptions()
     paths = [os.fspath(target) for target in targets]
     check_options(limits)
     check_matching(matching)
@@ -140,22 +112,22 @@ def align_all(
     _check(paths, folder, writing, batch)
     raster = open_reference(reference, nodata=inputs.ref_nodata)
     check_bands(raster, inputs.ref_bands)
+    work = work_of(raster.path, (inputs, matching, fitting, limits, writing), device)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(made_folder(os.fspath(folder)))
         taken = [path for path in (os.fspath(reference), *raster.files, inputs.gcp) if path is not None]
-        outputs: Sequence[str | None] = [None] * len(paths)
-        if folder is not None:
-            outputs = _outputs(paths, os.fspath(folder), writing, taken)
-        elif writing.in_place:
-            _check_in_place(paths, taken)
-        tasks = list(zip(paths, outputs, strict=True))
-        n_threads = matching.threads or available_threads()
-        at_once = min(n_threads, len(tasks))
+        tasks = tasks_of(paths, folder, writing)
+        ledger = read_ledger(batch, folder, work, tasks, taken, writing)
+        tasks = ledger.planned(tasks)
+        _check_outputs(tasks, writing, taken)
+        n_threads, n_open = matching.threads or available_threads(), sum(task.known is None for task in tasks)
+        at_once = min(n_threads, max(n_open, 1))
         if executor is None:
             matching = replace(matching, threads=n_threads // at_once)
         reader = Reader(raster, kept_bytes=batch.cache_mb * 10**6)
-        made = _Batch(reader, inputs, matching, fitting or FitOptions(), limits, writing, executor, device)
+        aligning = _Aligning(reader, inputs, matching, fitting, limits, device)
+        made = _Batch(aligning, writing, executor, ledger)
         return counted(made.scenes(tasks, at_once, stack.pop_all()), len(tasks), "scenes", progress)
 
 
@@ -173,16 +145,17 @@ def _check(paths: Sequence[str], folder: PathLike | None, writing: WriteOptions,
         raise InputError(f"--cache-mb is {batch.cache_mb}; give a number from 0")
 
 
-def _outputs(paths: Sequence[str], folder: str, writing: WriteOptions, taken: Iterable[str]) -> list[str]:
-    """Of each target in a folder, once it is sure that nothing would be lost by writing them."""
+def _check_outputs(tasks: Sequence[Task], writing: WriteOptions, taken: Iterable[str]) -> None:
+    """Make sure that nothing would be lost by what is written."""
+    paths = [task.target for task in tasks]
+    if writing.in_place:
+        _check_in_place(paths, taken)
     owners = {key: path for path in (*taken, *paths) for key in _identities(path)}
-    names = (os.path.basename(without_secrets(path)) or path for path in paths)
-    outputs = [os.path.join(folder, output_name(name, writing)) for name in names]
-    check_names(outputs)
-    for output in outputs:
-        same = [owners[key] for key in _identities(output) if key in owners]
-        check_output(output, same, overwrite=writing.overwrite)
-    return outputs
+    check_names(task.output for task in tasks if task.output is not None)
+    for task in tasks:
+        if task.output is not None:
+            same = [owners[key] for key in _identities(task.output) if key in owners]
+            check_output(task.output, same, overwrite=writing.overwrite or task.known is not None or task.ours)
 
 
 def _check_in_place(paths: Sequence[str], taken: Iterable[str]) -> None:
@@ -206,62 +179,22 @@ def _identities(path: str) -> list[Hashable]:
     return known
 
 
-class _Stopped(Exception):
+class _Stopped(BaseException):
     """Ends a target that nobody waits for any more."""
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """What all targets have in common."""
+class _Aligning:
+    """How all targets are aligned, here or in another process."""
 
     reference: Reader
     inputs: InputOptions
     matching: MatchOptions
     fitting: FitOptions
     limits: LimitOptions
-    writing: WriteOptions
-    executor: Executor | None
     device: DeviceKind
 
-    def scenes(
-        self, tasks: Sequence[tuple[str, str | None]], at_once: int, folder: AbstractContextManager[Any]
-    ) -> Iterator[Scene]:
-        """Of each target and its output."""
-        stop, context = threading.Event(), contextvars.copy_context()
-
-        def heard(stage: str, done: int, total: int) -> None:
-            if stop.is_set():
-                raise _Stopped
-
-        def scene(task: tuple[str, str | None]) -> Scene:
-            return context.copy().run(self._scene, *task, heard)  # who counts traffic counts that of our threads
-
-        with folder, self.reference:
-            if self.executor is not None:
-                yield from map(scene, tasks)
-                return
-            pool = ThreadPoolExecutor(at_once, thread_name_prefix="georeg-scene")
-            try:
-                yield from run_ordered(scene, tasks, pool)
-            finally:
-                stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _scene(self, target: str, output: str | None, progress: Progress) -> Scene:
-        began, alignment, how, error = time.monotonic(), None, None, None
-        try:
-            alignment = self._aligned(target, progress)
-            if output is not None or self.writing.in_place:
-                how = apply(
-                    alignment, output, self.writing, progress=progress, executor=self.executor, device=self.device
-                )
-        except GeoregError as exc:
-            error = exc
-            _forget_frames(exc)
-        written = None if how is None else output or target
-        return Scene(target, written, alignment, error, how, time.monotonic() - began)
-
-    def _aligned(self, target: str, progress: Progress) -> Alignment:
+    def __call__(self, target: str, progress: Progress, executor: Executor | None) -> Alignment:
         """As `georeg.align` does it."""
         points = match_onto(
             self.reference.raster,
@@ -269,11 +202,114 @@ class _Batch:
             self.inputs,
             self.matching,
             progress,
-            self.executor,
+            executor,
             self.reference,
             self.device,
         )
         return concluded(points, self.inputs, self.matching, self.fitting, self.limits)
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """The same by one thread, as a task for a worker; what it refuses comes back as well."""
+
+    aligning: _Aligning
+
+    def __call__(self, target: str) -> Alignment | GeoregError:
+        one = replace(self.aligning, matching=replace(self.aligning.matching, threads=1))
+        try:
+            return one(target, silent, None)
+        except GeoregError as exc:
+            _forget_frames(exc)
+            return exc
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What all targets have in common."""
+
+    aligning: _Aligning
+    writing: WriteOptions
+    executor: Executor | None
+    ledger: Ledger
+
+    def scenes(self, tasks: Sequence[Task], n_threads: int, folder: AbstractContextManager[Any]) -> Iterator[Scene]:
+        """Of each target."""
+        stop, context, limited = threading.Event(), contextvars.copy_context(), list[str]()
+
+        def heard(stage: str, done: int, total: int) -> None:
+            if stop.is_set():
+                raise _Stopped
+
+        with (
+            folder,
+            self.ledger.opened(tasks) as manifest,
+            self.aligning.reference,
+            self._aligner(sum(task.known is None for task in tasks), n_threads, heard) as (align, at_once),
+        ):
+
+            def ended(task: Task) -> Scene:
+                if task.known is not None:
+                    return remembered(task.known, task.target, task.output)
+                scene = context.copy().run(
+                    self._scene, task, align, heard
+                )  # who counts traffic counts that of our threads
+                if scene.error is not None:
+                    heard("scene", 0, 1)
+                self.ledger.note(manifest, task, scene)
+                return scene
+
+            pool = ThreadPoolExecutor(at_once, thread_name_prefix="georeg-scene")
+            try:
+                for task, scene in zip(tasks, run_ordered(ended, tasks, pool), strict=True):
+                    limited += [task.key] if scene.outcome == "over a limit" else []
+                    yield scene
+            finally:
+                stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+            self.ledger.finish(manifest, tasks, limited)
+
+    @contextmanager
+    def _aligner(self, n_tasks: int, n_threads: int, heard: Progress) -> Iterator[tuple[_Align, int]]:
+        """What aligns a target, and how many at once: with as many targets as workers, each of these has one to itself."""
+        if self.executor is None:
+            yield lambda target: self.aligning(target, heard, None), n_threads
+        elif n_tasks < n_workers(self.executor):
+            yield lambda target: self.aligning(target, heard, self.executor), 1
+        else:
+            with workers(None, self.executor) as lent:
+                yield partial(self._sent, lent), n_workers(self.executor) + 1
+
+    def _sent(self, lent: Any, target: str) -> Alignment:
+        """By a worker."""
+        done = lent.received(lent.submit(_Alone(self.aligning), target))
+        if isinstance(done, GeoregError):
+            raise done
+        alignment: Alignment = done
+        return alignment
+
+    def _scene(self, task: Task, align: _Align, heard: Progress) -> Scene:
+        began, alignment, how, error = time.monotonic(), None, None, None
+        try:
+            alignment = align(os.path.abspath(task.target) if os.path.exists(task.target) else task.target)
+            if task.output is not None or self.writing.in_place:
+                writing = replace(self.writing, overwrite=True) if task.ours else self.writing
+                how = apply(
+                    alignment,
+                    task.output,
+                    writing,
+                    progress=heard,
+                    executor=self.executor,
+                    device=self.aligning.device,
+                )
+        except GeoregError as exc:
+            error = exc
+        except Exception as exc:  # noqa: BLE001 - a bug that one scene meets shall not cost the night of the others
+            error = UnforeseenError(unforeseen(exc))
+        if error is not None:
+            _forget_frames(error)
+        written = None if how is None else task.output or task.target
+        return Scene(task.target, written, alignment, error, how, time.monotonic() - began)
 
 
 def _forget_frames(error: BaseException) -> None:

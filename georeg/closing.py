@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from georeg.alignment import Alignment
-from georeg.batch import Outcome, Scene
 from georeg.lazily import Lazily
 from georeg.overlap import unit_name
 from georeg.report.marks import ways
+from georeg.scene import Outcome, Scene
 from georeg.terminal import error_console
 
 box, rich, text = Lazily("rich.box"), Lazily("rich.table"), Lazily("rich.text")
@@ -24,6 +24,7 @@ _STYLES: dict[Outcome, str] = {
     "already aligned": "bold cyan",
     "refused": "bold red",
     "over a limit": "bold yellow",
+    "failed": "bold red",
 }
 
 

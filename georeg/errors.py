@@ -41,6 +41,12 @@ class LimitError(GeoregError):
     """The result is valid but exceeds a limit that the user set."""
 
     exit_code = 3
+    found: Any = None
+    """The `Alignment` whose figures exceed it; None where it did not come so far."""
+
+
+class UnforeseenError(GeoregError):
+    """A bug of ours or a full memory, met while others were worked at; the log has the rest."""
 
 
 class ExecutionError(GeoregError):

@@ -82,7 +82,7 @@ class Lent(Executor):
         self._threads = isinstance(executor, ThreadPoolExecutor)
         self.here: Executor = executor if self._threads else ThreadPoolExecutor(available_threads(), "georeg")
         self._total, self._read = current(), dict[str, Traffic]()
-        self.in_flight = max(2 * _n_workers(executor), LEAST_IN_FLIGHT)
+        self.in_flight = max(2 * n_workers(executor), LEAST_IN_FLIGHT)
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Of one task, the only argument."""
@@ -142,7 +142,7 @@ class Lent(Executor):
             self.here.shutdown()
 
 
-def _n_workers(executor: Executor) -> int:
+def n_workers(executor: Executor) -> int:
     """As far as it tells."""
     client = getattr(executor, "_client", None)  # of Dask
     if client is not None and not client.asynchronous:

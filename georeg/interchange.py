@@ -21,6 +21,8 @@ Value = TypeVar("Value")
 
 _SCALARS = ("crs", "gsd", "window_px", "search_px", "chance", "log10_tests", "overlap", "reduction", "step")
 
+_OUTLINES = ("area", "ref_mask", "tgt_mask")
+
 _ARRAYS = ("ref_xy", "tgt_xy", "cov", "score", "outline_xy")
 
 
@@ -36,8 +38,10 @@ def points_to_dict(points: TiePoints) -> dict[str, Any]:
 
 
 def _told(inputs: Inputs) -> dict[str, Any]:
-    """The two rasters without what gives access to them: a result is shown to others."""
-    return asdict(replace(inputs, reference=without_secrets(inputs.reference), target=without_secrets(inputs.target)))
+    """The two rasters without what gives access to them: a result is shown to others. Area and masks only if there are any."""
+    values = asdict(replace(inputs, reference=without_secrets(inputs.reference), target=without_secrets(inputs.target)))
+    outlines = {name: values.pop(name) for name in _OUTLINES}
+    return values | {name: without_secrets(path) for name, path in outlines.items() if path is not None}
 
 
 def points_from_dict(values: dict[str, Any]) -> TiePoints:

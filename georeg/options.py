@@ -43,6 +43,18 @@ class InputOptions:
         1.0, "standard deviation of the points of --gcp along x and along y, pixels of the target"
     )
     pin: bool = option(False, "also keep the points of --gcp in the fit, weighted by --gcp-sigma-px")
+    area: str | None = option(
+        None,
+        "polygons of a vector file, in any CRS, else in the reference's: tie points are sought only within, where the reference "
+        "shows it",
+    )
+    ref_mask: str | None = option(
+        None,
+        "what of the reference is not to be matched, such as clouds, water or snow: polygons, or a raster that is not zero there",
+    )
+    tgt_mask: str | None = option(
+        None, "the same of the target, which lies where the target's own georeferencing has it, uncorrected"
+    )
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,21 @@ class HandOptions:
 
 
 @dataclass(frozen=True)
+class PlaceOptions:
+    """Where one more tie point is measured."""
+
+    ref_xy: tuple[float, float] | None = option(
+        None, "where the feature is in the reference, map units of the working CRS; the peak near there is taken"
+    )
+    tgt_xy: tuple[float, float] | None = option(
+        None, "where it is in the target as it is georeferenced; by default where the correction found so far has it"
+    )
+    replaces: int | None = option(
+        None, "number of a tie point, from 1, that the new one takes the place of; by default it is one more"
+    )
+
+
+@dataclass(frozen=True)
 class WriteOptions:
     """How the result is written."""
 
@@ -153,8 +180,14 @@ class BesideOptions:
 class LimitOptions:
     """Limits that end the run with exit code 3 and no output when exceeded."""
 
-    max_ce90_px: float | None = option(None, "largest CE90 of the check points after correction, working pixels")
-    max_rmse_px: float | None = option(None, "largest RMSE of the check points after correction, working pixels")
+    max_ce90: str | None = option(
+        None,
+        "largest CE90 of the check points after correction, in working pixels or metres: 0.3px, 3m",
+        metavar="LENGTH",
+    )
+    max_rmse: str | None = option(
+        None, "largest RMSE of the check points after correction, in working pixels or metres", metavar="LENGTH"
+    )
     max_rotation_deg: float | None = option(None, "largest rotation of the target that may be right, degrees")
     max_scale: float = option(5.0, "largest factor by which the target may have to grow or shrink")
     max_stretch: float = option(1.5, "largest ratio of the scales along two directions, by stretch or shear")
@@ -169,6 +202,14 @@ class BatchOptions:
         256,
         "megabytes of decoded pixels of the reference that are kept from one target to the next; where all that is used fits, "
         "each part of its file is decoded once. Its means on larger pixels, some ten megabytes, come on top",
+    )
+    manifest: str | None = option(
+        None,
+        "note what became of each target here as soon as that is known, a line of JSON for each: the same command given again "
+        "leaves alone what is done; by default manifest.jsonl in the folder",
+    )
+    quarantine: str | None = option(
+        None, "write the paths of the targets that are over a limit here at the end, one in a line, as @FILE reads them"
     )
 
 

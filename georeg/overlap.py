@@ -42,11 +42,14 @@ class Pair:
         """Where the target lies once ``model`` corrects it."""
         return Placement(self.target, self.crs, model)
 
-    def overlap_px(self, model: Model, level: GeoBox) -> shapely.Geometry:
-        """The ground that both share once ``model`` corrects the target, in pixels of ``level``."""
+    def overlap_px(self, model: Model, level: GeoBox, area: shapely.Geometry | None = None) -> shapely.Geometry:
+        """The ground that both share once ``model`` corrects the target, in pixels of ``level``; of it what lies in ``area``, which
+        is in the working CRS."""
         ref = footprint(self.reference_placement())
         tgt = footprint(self.target_placement(model))
         shared = shapely.intersection(ref, tgt)
+        if area is not None:
+            shared = shapely.intersection(shared, area)
         return shapely.transform(shared, lambda xy: apply_transform(~level.affine, xy))
 
     def level(self, factor: int) -> GeoBox:
@@ -151,16 +154,25 @@ def _grid(places: list[Placement], outline: shapely.Geometry, ref_gsd: float, tg
     return GeoBox((height, width), compose(base, Affine.translation(int(low[0]), int(low[1]))), crs.to_wkt())
 
 
-def nodes(overlap_px: shapely.Geometry, spacing_px: float, margins_px: Sequence[float]) -> NDArray[np.intp]:
-    """Window centres (N, 2) (column, row) on a regular lattice, inside the overlap's outline by the first margin that fits."""
+def nodes(
+    overlap_px: shapely.Geometry,
+    spacing_px: float,
+    margins_px: Sequence[float],
+    within_px: shapely.Geometry | None = None,
+) -> NDArray[np.intp]:
+    """Window centres (N, 2) (column, row) on a regular lattice, inside the overlap's outline by the first margin that fits, and
+    anywhere in ``within_px``."""
     for margin in margins_px:
         area = shapely.buffer(overlap_px, -margin)
+        around = shapely.buffer(area, 1.0)
+        if within_px is not None:
+            area, around = shapely.intersection(area, within_px), shapely.intersection(around, within_px)
         if area.is_empty:
             continue
         left, top, right, bottom = area.bounds
         axes = [_lattice(low, high, spacing_px) for low, high in ((left, right), (top, bottom))]
         x, y = (axis.ravel() for axis in np.meshgrid(*axes))
-        inside = shapely.contains_xy(shapely.buffer(area, 1.0), x, y)
+        inside = shapely.contains_xy(around, x, y)
         if inside.any():
             return np.asarray(np.rint(np.stack([x, y], axis=1)[inside]), np.intp)
     return np.zeros((0, 2), np.intp)

@@ -13,7 +13,7 @@ from typing import Any
 
 import georeg
 from georeg.errors import GeoregError
-from georeg.options import BesideOptions
+from georeg.options import BesideOptions, MatchOptions
 from georeg.verb_list import VERBS, Input, Verb
 
 DESCRIPTION = (
@@ -99,6 +99,8 @@ def _add(verbs: Any, verb: Verb) -> None:
     _add_options(parser, BesideOptions, verb.beside)
     for group in verb.groups:
         _add_options(parser.add_argument_group(title(group)), group)
+    if verb.matching:
+        _add_options(parser.add_argument_group(title(MatchOptions)), MatchOptions, verb.matching)
 
 
 def _metavar(one: Input) -> str:
@@ -157,7 +159,8 @@ def _argument(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
     if kind == tuple[str, ...]:
         return {"action": "append", "default": [], "help": doc, "metavar": metavar(field, kind)}
     if typing.get_origin(kind) is tuple:
-        return values | {"type": _integers, "metavar": metavar(field, kind)}
+        read = _place if kind == tuple[float, float] else _integers
+        return values | {"type": read, "metavar": metavar(field, kind)}
     return values | {"type": kind, "metavar": metavar(field, kind)}
 
 
@@ -170,7 +173,13 @@ def given(kind: Any) -> Any:
 
 def metavar(field: dataclasses.Field[Any], kind: Any) -> str:
     """What stands for the value of an option in a usage line."""
-    usual = {int: "N", str: "FILE", tuple[str, ...]: "NAME=VALUE", tuple[int, ...]: "N,N"}
+    usual = {
+        int: "N",
+        str: "FILE",
+        tuple[str, ...]: "NAME=VALUE",
+        tuple[int, ...]: "N,N",
+        tuple[float, float]: "X,Y",
+    }
     return str(field.metadata["metavar"] or usual.get(kind, "X"))
 
 
@@ -179,3 +188,11 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as exc:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 1,2,3") from exc
+
+
+def _place(text: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a place such as 500120.5,5900340") from exc
+    return x, y

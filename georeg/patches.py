@@ -64,6 +64,8 @@ class Patches:
     """Of pixels so many times as large as the working grid's all have been read already."""
     least_px: int = 0
     """Shortest side that will do."""
+    area: shapely.Geometry | None = None
+    """In which they must lie, in the working CRS; None: anywhere."""
     _found: dict[int, Squares | None] = field(default_factory=dict, repr=False)
 
     def squares(self, factor: int, prior: Model) -> Squares | None:
@@ -77,7 +79,7 @@ class Patches:
 
     def _chosen(self, factor: int, prior: Model) -> Squares | None:
         level = self.pair.level(factor)
-        overlap = self.pair.overlap_px(prior, level)
+        overlap = self.pair.overlap_px(prior, level, self.area)
         n, least = (self.n, LEAST_PATCHES) if factor == 1 else (max(self.n // SPARSE, LEAST_PATCHES), LEAST_REDUCED)
         spacing = math.sqrt(overlap.area * max(float(self.valid.mean()), LEAST_VALID) / n)
         files = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -183,6 +183,18 @@ class Lattice:
         first = (float(window.row_off - top * self.step), float(window.col_off - left * self.step))
         return positions(self._nodes((top, bottom), (left, right)), first, self.step, shape)
 
+    def bounds(self, window: Window) -> tuple[FloatArray, FloatArray] | None:
+        """Least and largest source (column, row) about the pixels of a window, without computing each; None: nowhere."""
+        rows, cols = (
+            self._span(start, length, axis)
+            for axis, (start, length) in enumerate(((window.row_off, window.height), (window.col_off, window.width)))
+        )
+        if rows is None or cols is None:
+            return None
+        nodes = self._nodes(rows, cols).reshape(2, -1)
+        nodes = nodes[:, np.isfinite(nodes).all(axis=0)]
+        return (nodes.min(axis=1), nodes.max(axis=1)) if nodes.size else None
+
     def _span(self, start: float, length: float, axis: int) -> tuple[int, int] | None:
         """First and last node about pixels of one axis; None where there is none."""
         first, last = self.cells[axis]
@@ -224,9 +236,16 @@ def _square(nodes: Lattice, i: int, j: int) -> FloatArray:
     return _exact(nodes.placement, nodes.grid, rows, cols)
 
 
-@lru_cache(maxsize=8)
 def lattice(placement: Placement, grid: GeoBox) -> Lattice:
     """Source pixel coordinates over ``grid``, on nodes near enough for `MAP_ERROR_PX` between them."""
+    raster = placement.raster
+    if raster.source is not None:  # the array shall not live as long as what is remembered here
+        placement = replace(placement, raster=replace(raster, source=None))
+    return _lattice(placement, grid)
+
+
+@lru_cache(maxsize=8)
+def _lattice(placement: Placement, grid: GeoBox) -> Lattice:
     step, reach, straight = 64, _reach(placement, grid), _straight(placement, grid)
     cells = _cells(reach, step)
     if straight is not None:

@@ -112,7 +112,7 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
         if not picture.valid.any():
             raise OverlapError(
                 f"{reader.raster.name} shows nothing where the two rasters may overlap: its pixels are invalid or have one value "
-                "in the bands chosen; check its nodata value and mask, give --ref-nodata / --tgt-nodata, or choose other bands"
+                "in the bands chosen; check its nodata value and masks, give --ref-nodata / --tgt-nodata, or choose other bands"
             )
     tried: list[Prior] = []
     stages = _stages(tiles, regions, factor, pictures)
@@ -269,16 +269,18 @@ def _refuse_rival(best: Prior, others: list[Prior], tiles: Tiles) -> None:
 
 
 def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
-    """Where each raster may show ground of the other, in pixels of the working grid.
+    """Where each raster may show ground of the other, in pixels of the working grid; of the reference only its area.
 
     A georeferenced target is sought no farther from where it says it is than the smaller raster is long.
     """
     grid = tiles.pair.grid
     both = (tiles.pair.reference_placement(), tiles.pair.target_placement(identity()))
     ref, tgt = (shapely.transform(footprint(p), lambda xy: apply_transform(~grid.affine, xy)) for p in both)
+    reach = min(longer_side(ref), longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
+    if tiles.area is not None:
+        ref = shapely.intersection(ref, shapely.transform(tiles.area, lambda xy: apply_transform(~grid.affine, xy)))
     if tiles.pair.target.placed in ("center", "none"):
         return ref, tgt
-    reach = min(longer_side(ref), longer_side(tgt), tiles.max_shift() / tiles.pair.gsd)
     found = tuple(
         shapely.intersection(
             one, shapely.box(*shapely.buffer(shapely.box(*other.bounds), reach, join_style="mitre").bounds)
@@ -287,8 +289,9 @@ def _regions(tiles: Tiles) -> tuple[shapely.Geometry, shapely.Geometry]:
     )
     if any(region.is_empty for region in found):
         gap = shapely.distance(ref, tgt) * tiles.pair.gsd
+        within = "" if tiles.area is None else f"the area {tiles.names.area} in "
         raise OverlapError(
-            f"{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:,.0f} "
+            f"{within}{tiles.pair.reference.name} and {tiles.pair.target.name} share no ground: their extents are {gap:,.0f} "
             f"{unit_name(tiles.pair.crs)} apart, more than the smaller is long; check that both show the same place and that "
             "both CRSs are right, or give --initial center"
         )

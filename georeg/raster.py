@@ -10,15 +10,17 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import rasterio
 from affine import Affine
+from numpy.typing import NDArray
 from pyproj import CRS
 from rasterio._err import CPLE_BaseError  # what GDAL raises where rasterio does not translate it
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.windows import Window
 
 from georeg.errors import InputError
 from georeg.initial import Frame, Placed, is_plain, place
@@ -32,9 +34,25 @@ OPENING = threading.Lock()
 """Held while a file is opened: what warnings are shown is the same for all threads."""
 
 
+ARRAY = "array:"
+"""Begins the path of a raster that is in no file; see `georeg.arrays`."""
+
+
+class Source(Protocol):
+    """Pixels that are in no file."""
+
+    part_shape: tuple[int, int]
+    """(height, width) of what is read at once."""
+    kept_bytes: int
+    """Of pixels read that are worth keeping."""
+
+    def read(self, window: Window, bands: tuple[int, ...]) -> NDArray[Any]:
+        """Pixels (bands, height, width), which nobody changes, of a window inside the raster. From any thread."""
+
+
 @dataclass(frozen=True)
 class Raster:
-    """What is known of a raster file without reading its pixels."""
+    """What is known of a raster file, or of an array that is one, without reading its pixels."""
 
     path: str
     """Path or GDAL name."""
@@ -68,6 +86,10 @@ class Raster:
     """Every file it is read from, such as sidecars and the sources of a VRT."""
     placed: Placed = "geotransform"
     """What CRS and transform come from: the file, or where it was placed to be searched for."""
+    mask: str | None = None
+    """File of what covers pixels that are not to be matched, see `georeg.masks`; None: nothing does."""
+    source: Source | None = field(default=None, compare=False)
+    """What its pixels are read from, if not from a file."""
 
     @property
     def count(self) -> int:
@@ -86,7 +108,7 @@ class Raster:
 
 
 def open_raster(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Raster,
     *,
     nodata: float | None = None,
     initial: InitialKind = "auto",
@@ -97,7 +119,7 @@ def open_raster(
     Parameters
     ----------
     path
-        File or GDAL name.
+        File or GDAL name; or an array described as a raster, see `georeg.arrays`, which is only given ``nodata``.
     nodata
         Pixel value to take as nodata instead of the file's own mask.
     initial
@@ -111,6 +133,8 @@ def open_raster(
     InputError
         The file is absent, is not a raster, has no pixels, or does not say what ``initial`` asks for.
     """
+    if isinstance(path, Raster):
+        return path if nodata is None else replace(path, nodata=nodata, nodata_given=True)
     path = os.fspath(path)
     ref = reference
     frame = None if ref is None else Frame(ref.name, ref.crs, ref.transform, ref.shape)
@@ -148,7 +172,7 @@ def holds_raster(path: str) -> bool:
         return False
 
 
-def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None) -> Raster:
+def open_reference(path: str | os.PathLike[str] | Raster, *, nodata: float | None = None) -> Raster:
     """Describe the raster at ``path`` as a reference: by its geotransform, or a plain picture by its pixels.
 
     Raises
@@ -156,6 +180,8 @@ def open_reference(path: str | os.PathLike[str], *, nodata: float | None = None)
     InputError
         As `open_raster`; CRS and geotransform are both there, or neither and no other georeferencing.
     """
+    if isinstance(path, Raster):
+        return open_raster(path, nodata=nodata)
     with fetching(os.fspath(path), current()), dataset_of(os.fspath(path)) as dataset:
         plain = is_plain(dataset)
     return open_raster(path, nodata=nodata, initial="none" if plain else "geotransform")
@@ -202,6 +228,8 @@ def dataset_of(path: str, **options: Any) -> Any:
                 f"{without_secrets(path)} cannot be read over the network ({reason.rstrip('.!')}); check its address, your "
                 "access to it and the connection, or download it"
             ) from exc
+        if path.startswith(ARRAY):
+            raise InputError(f"{path} was an array, which a result does not keep; give the raster itself") from exc
         if "://" not in path and not path.startswith("/vsi") and not os.path.exists(path):
             raise InputError(f"{path} does not exist; check the path") from exc
         if os.path.isfile(path) and not os.access(path, os.R_OK):

@@ -21,8 +21,9 @@ from rasterio.windows import Window
 from georeg.decoded import Bands, Decoded, Pixels, part_shape
 from georeg.errors import InputError
 from georeg.gdal_cache import BOUND
+from georeg.masks import Mask
 from georeg.raster import Raster, dataset_of
-from georeg.reduced import Reduced, blank, copy_pixels, held_factor, least_factor
+from georeg.reduced import Reduced, blank, copy_pixels, held_factor, least_factor, means
 from georeg.remote import current, fetch_blocks, fetching, without_secrets
 
 CACHE_BYTES = 64 * 2**20
@@ -33,6 +34,8 @@ KEPT_BYTES = 32 * 2**20
 """Decoded pixels of one raster that are kept for the next window."""
 _LARGEST_PART_BYTES = 16 * 2**20
 """Blocks larger than this are left to GDAL."""
+_STRIP_PIXELS = 2**22
+"""So many are read at once to make means without GDAL."""
 
 
 class Reader:
@@ -43,7 +46,8 @@ class Reader:
     raster without overviews are made once. A context manager: leaving it closes all handles. Pickling keeps the description
     alone.
 
-    What is less opaque than ``least_alpha`` of 255 is not valid. About ``kept_bytes`` of decoded pixels are kept.
+    What is less opaque than ``least_alpha`` of 255 is not valid, nor what the raster's mask covers. About ``kept_bytes`` of
+    decoded pixels are kept. An array that is a raster is read part by part from its `Source`.
     """
 
     def __init__(self, raster: Raster, least_alpha: int = 128, kept_bytes: int = KEPT_BYTES) -> None:
@@ -53,11 +57,14 @@ class Reader:
         self._free: list[Any] = []
         self._held: dict[tuple[Bands, int], Reduced] = {}
         self._traffic, self._identity = current(), _identity(raster.path)
-        self.part_shape = part_shape(raster.shape, raster.block_shape)
+        source = raster.source
+        self.part_shape = part_shape(raster.shape, raster.block_shape) if source is None else source.part_shape
+        kept_bytes = kept_bytes if source is None else max(kept_bytes, source.kept_bytes)
         self._decoded = Decoded(self._decode, raster.shape, self.part_shape, kept_bytes)
         self._for_others = kept_bytes > KEPT_BYTES
+        self._mask = None if raster.mask is None else Mask(raster)
         part_bytes = math.prod(self.part_shape) * max(np.dtype(name).itemsize for name in raster.dtypes)
-        self._by_parts = not raster.remote and part_bytes <= _LARGEST_PART_BYTES
+        self._by_parts = source is not None or (not raster.remote and part_bytes <= _LARGEST_PART_BYTES)
 
     @property
     def n_decoded(self) -> int:
@@ -78,6 +85,8 @@ class Reader:
                 self._free.pop().close()
             self._held.clear()
         self._decoded.forget()
+        if self._mask is not None:
+            self._mask.close()
         BOUND.leave()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -151,9 +160,23 @@ class Reader:
         if held is not None:
             self._complete(held, bands)
             return [(*whole, held.read(window, reduce))]
+        masked = self._mask is not None and reduce > 1 and not overviews
+        if masked or self.raster.source is not None:
+            return self._means_of_pixels(window, bands, reduce)
         full = Window(window.col_off * reduce, window.row_off * reduce, window.width * reduce, window.height * reduce)
         shape = (int(window.height), int(window.width))
         return [(*whole, Pixels(*self._read_inside(full, shape, bands, reduce, overviews)))]
+
+    def _means_of_pixels(self, window: Window, bands: Bands, reduce: int) -> Iterator[tuple[slice, slice, Pixels]]:
+        """As `_within`, a few rows at a time: of the pixels that are not covered, where GDAL would take the mean of all, and of
+        arrays."""
+        height, width = int(window.height), int(window.width)
+        rows = max(1, _STRIP_PIXELS // (width * reduce**2))
+        for top in range(0, height, rows):
+            n = min(rows, height - top)
+            corner_px = (int(window.row_off + top) * reduce, int(window.col_off) * reduce)
+            pixels = self.read(corner_px, (n * reduce, width * reduce), bands)
+            yield slice(top, top + n), slice(0, width), Pixels(*means(*pixels, reduce))
 
     def forget(self) -> None:
         """Keep no decoded pixels any more, but the means of them; nothing where more than usual is to be kept, for others."""
@@ -182,6 +205,8 @@ class Reader:
     @cached_property
     def _bare(self) -> bool:
         """Whether the file has no overviews."""
+        if self.raster.source is not None:
+            return True
         with self._lock:
             handle = self._handle(True)
             return not any(handle.overviews(band) for band in handle.indexes)
@@ -194,7 +219,24 @@ class Reader:
                 held.add(window, pixels)
 
     def _decode(self, window: Window, bands: Bands) -> Pixels:
-        """Pixels at full resolution, of a local file."""
+        """Pixels at full resolution, of a local file or an array."""
+        pixels = self._of_file(window, bands) if self.raster.source is None else self._of_source(window, bands)
+        for (held_bands, _), held in list(self._held.items()):
+            if held_bands == bands and held.by_parts:
+                held.add(window, pixels)
+        return pixels
+
+    def _of_source(self, window: Window, bands: Bands) -> Pixels:
+        assert self.raster.source is not None
+        values, nodata = self.raster.source.read(window, bands), self.raster.nodata
+        valid = np.ones(values.shape, bool)
+        if nodata is not None:
+            valid = ~np.isnan(values) if math.isnan(nodata) else values != nodata
+        if self._mask is not None:
+            valid = valid & ~self._mask.covers(window, values.shape[1:])
+        return Pixels(values, None if valid.all() else np.asarray(valid))
+
+    def _of_file(self, window: Window, bands: Bands) -> Pixels:
         with self._handle_alone() as handle:
             try:
                 dtypes = {self.raster.dtypes[band - 1] for band in bands}
@@ -204,11 +246,7 @@ class Reader:
                 valid = self._valid(handle, values, bands, {"window": window})
             except (RasterioError, CPLE_BaseError, ValueError) as exc:
                 raise self._unreadable(window, str(exc).splitlines()[0]) from exc
-        pixels = Pixels(values, None if valid.all() else valid)
-        for (held_bands, _), held in list(self._held.items()):
-            if held_bands == bands and held.by_parts:
-                held.add(window, pixels)
-        return pixels
+        return Pixels(values, None if valid.all() else valid)
 
     @contextmanager
     def _handle_alone(self) -> Iterator[Any]:
@@ -271,6 +309,14 @@ class Reader:
         fetch_blocks(handle, window, factor, bands)
 
     def _valid(
+        self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]
+    ) -> NDArray[np.bool_]:
+        valid = self._own_valid(handle, values, bands, options)
+        if self._mask is not None:
+            valid = valid & ~self._mask.covers(options["window"], values.shape[1:])
+        return valid
+
+    def _own_valid(
         self, handle: Any, values: NDArray[Any], bands: Sequence[int], options: dict[str, Any]
     ) -> NDArray[np.bool_]:
         if self.raster.nodata_given:

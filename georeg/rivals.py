@@ -84,7 +84,7 @@ def _seen(rival: Rival) -> FloatArray:
 
 def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None) -> Rival | None:
     level = tiles.pair.level(factor)
-    overlap = tiles.pair.overlap_px(prior, level)
+    overlap = tiles.pair.overlap_px(prior, level, tiles.area)
     half = int(min(longer_side(overlap), PATCH_PX)) // 2
     squares = tiles.patches.squares(factor, prior) if tiles.patches is not None else None
     if squares is None:

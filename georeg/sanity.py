@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,15 +58,36 @@ def geometry(model: Model, tgt_xy: FloatArray, overlap: float) -> Geometry:
 
 def check_options(limits: LimitOptions) -> None:
     """Raise `InputError` for a limit that nothing could keep."""
-    for name in ("max_ce90_px", "max_rmse_px", "max_rotation_deg"):
-        limit = getattr(limits, name)
-        if limit is not None and not limit > 0:
-            raise InputError(f"--{name.replace('_', '-')} is {limit}; give a number above 0")
+    for name in ("max_ce90", "max_rmse"):
+        length_limit(limits, name)
+    if limits.max_rotation_deg is not None and not limits.max_rotation_deg > 0:
+        raise InputError(f"--max-rotation-deg is {limits.max_rotation_deg}; give a number above 0")
     for name in ("max_scale", "max_stretch"):
         if not getattr(limits, name) > 1:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(limits, name)}; give a factor above 1")
     if not 0 <= limits.min_overlap < 1:
         raise InputError(f"--min-overlap is {limits.min_overlap}; give a share from 0 to 1")
+
+
+def length_limit(limits: LimitOptions, name: str) -> tuple[float, str] | None:
+    """What a limit on a length says, and its unit, ``px`` or ``m``; None where there is none.
+
+    >>> length_limit(LimitOptions(max_ce90="0.3px"), "max_ce90")
+    (0.3, 'px')
+
+    Raises
+    ------
+    InputError
+        It is no length.
+    """
+    text = getattr(limits, name)
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?\d+)?)\s*(px|m)\s*", str(text))
+    with suppress(ValueError):
+        if found and 0 < float(found[1]) < math.inf:
+            return float(found[1]), found[2]
+    raise InputError(f"--{name.replace('_', '-')} is {text}; give a length above 0 with its unit, such as 0.3px or 3m")
 
 
 def check_geometry(found: Geometry, kind: str, limits: LimitOptions, *, placed: bool = True) -> None:

@@ -15,6 +15,7 @@ from georeg.blocks import How, halo_px
 from georeg.errors import FitError, InputError
 from georeg.execution import Progress, workers
 from georeg.fit import Fit, fit
+from georeg.lazily import Lazily
 from georeg.mixture import known, robust_fit
 from georeg.models import Affine, FloatArray, Local, Model
 from georeg.options import DeviceKind, MatchOptions
@@ -30,6 +31,7 @@ from georeg.seeds import Seed
 from georeg.tie_points import Inputs, TiePoints
 from georeg.tiles import Tiles, overview, window
 
+polygons = Lazily("georeg.polygons")
 STRAIGHT_PX, STRAIGHT_SHARE = 0.01, 0.1
 """Windows are matched again through a model that lays their corners otherwise by more than this, in the median, and by more
 than this share of the deviation of tie points."""
@@ -69,10 +71,11 @@ def find_tie_points(
     check_matching(options)
     reference = Reader(pair.reference) if opened is None else nullcontext(opened)
     with reference as ref, Reader(pair.target) as tgt, workers(options.threads, executor) as pool:
-        tiles = Tiles(pair, ref, tgt, names, options, pool, device=device)
+        tiles = Tiles(pair, ref, tgt, names, options, pool, device=device, area=_area(pair, names))
         ahead = None if seeds else matched_ahead(tiles, progress)
         found = find_seeded(tiles, seeds, progress) if seeds else find_prior(tiles, progress)
         tiles = replace(tiles, pair=found.pair, reach=found.reach)
+        _refuse_beside(tiles, found.model)
         tiles = replace(tiles, patches=_patches(tiles, found))
         if ahead is None or not ahead.agrees(found, pair):
             ahead = matched(tiles, found, progress)
@@ -121,13 +124,30 @@ def check_matching(options: MatchOptions) -> None:
         raise InputError(f"--false-match-rate is {options.false_match_rate}; give a number between 0 and 1")
 
 
+def _area(pair: Pair, names: Inputs) -> shapely.Geometry | None:
+    """Where tie points may lie, in the working CRS; None: anywhere."""
+    if names.area is None:
+        return None
+    ground = footprint(pair.reference_placement())
+    return polygons.area_of(names.area, pair.crs, ground, unsaid=pair.reference.crs, of=pair.reference.name)
+
+
+def _refuse_beside(tiles: Tiles, prior: Model) -> None:
+    """Raise where the ground that both rasters share is found to lie beside the area."""
+    if tiles.area is not None and not tiles.pair.overlap_px(prior, tiles.pair.grid, tiles.area).area > 0:
+        raise InputError(
+            f"the area {tiles.names.area} covers nothing of what {tiles.pair.reference.name} and {tiles.pair.target.name} share; "
+            "draw it where both lie, or leave it out"
+        )
+
+
 def _patches(tiles: Tiles, found: Prior) -> Patches | None:
     """The patches in which windows are to lie; None where they may lie anywhere."""
     pair, options, prior = tiles.pair, tiles.options, found.model
     n = options.patches or (REMOTE_PATCHES if pair.reference.remote or pair.target.remote else None)
     if n is None:
         return None
-    shared = pair.overlap_px(prior, pair.grid)
+    shared = pair.overlap_px(prior, pair.grid, tiles.area)
     factor = 1 << max(0, math.ceil(math.log2(max(longer_side(shared) / OVERVIEW_PX, 1))))
     level = pair.level(factor)
     left, top, right, bottom = pair.overlap_px(prior, level).bounds
@@ -135,7 +155,7 @@ def _patches(tiles: Tiles, found: Prior) -> Patches | None:
     seen = [overview(side, grid, rough=True).valid for side in tiles.sides(prior)]
     side_px = options.window_px
     least_px = 0 if side_px is None else 2 * halo_px(side_px, side_px // 4, "phase") + side_px // 2
-    return Patches(pair, n, seen[0] & seen[1], grid, found.level, least_px)
+    return Patches(pair, n, seen[0] & seen[1], grid, found.level, least_px, tiles.area)
 
 
 def straightened(tiles: Tiles, points: TiePoints, prior: Model, how: How, progress: Progress) -> TiePoints:

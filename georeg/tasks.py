@@ -125,26 +125,36 @@ def _placement(place: Placement) -> _Made:
 
 def _reader(reader: Reader) -> _Made:
     raster = _from_anywhere(reader.raster)
-    n_bytes = os.path.getsize(raster.path) if os.path.isfile(raster.path) else None
-    return _Made(_opened, (raster, reader.least_alpha, n_bytes))
+    paths = (raster.path,) if raster.mask is None else (raster.path, raster.mask)
+    return _Made(_opened, (raster, reader.least_alpha, {path: n for path in paths if (n := _size(path)) is not None}))
 
 
 _HOW: dict[type, Callable[[Any], _Made]] = {Placement: _placement, Reader: _reader}
 
 
 def _from_anywhere(raster: Raster) -> Raster:
-    """With a path that leads to the file from any folder."""
-    return replace(raster, path=os.path.abspath(raster.path)) if os.path.exists(raster.path) else raster
+    """With paths that lead to its files from any folder."""
+    mask = raster.mask if raster.mask is None else _absolute(raster.mask)
+    return replace(raster, path=_absolute(raster.path), mask=mask)
 
 
-def _opened(raster: Raster, least_alpha: int, n_bytes: int | None) -> Reader:
-    """A reader of the file that the sender of the task means."""
-    if n_bytes is not None:
-        here = os.path.getsize(raster.path) if os.path.isfile(raster.path) else None
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if os.path.exists(path) else path
+
+
+def _size(path: str) -> int | None:
+    """Of a file, bytes; None where there is none."""
+    return os.path.getsize(path) if os.path.isfile(path) else None
+
+
+def _opened(raster: Raster, least_alpha: int, sizes: dict[str, int]) -> Reader:
+    """A reader of the files that the sender of the task means, of ``sizes`` in bytes."""
+    for path, n_bytes in sizes.items():
+        here = _size(path)
         if here != n_bytes:
             found = "does not see it" if here is None else f"finds {here} bytes there"
             raise ExecutionError(
-                f"{raster.path} has {n_bytes} bytes, and a worker {found}; all workers must reach the same files by the same "
+                f"{path} has {n_bytes} bytes, and a worker {found}; all workers must reach the same files by the same "
                 "paths: put them on a disk or a server that all share"
             )
     return Reader(raster, least_alpha)

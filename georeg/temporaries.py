@@ -122,15 +122,16 @@ def _make(folder: str, name: str) -> tuple[str, int]:
     """A mark that is there and locked, where the file system has locks."""
     while True:
         handle, mark = tempfile.mkstemp(prefix=f".{name[:40]}.georeg-", dir=folder)
-        if _lock(handle) is not False and _is_at(handle, mark):
+        if lock(handle) is not False and _is_at(handle, mark):
             with suppress(OSError):  # the disk is full, which whoever writes the file will say
                 _note(handle, {"host": socket.gethostname()})
             return mark, handle
         os.close(handle)  # another run took it for dead before it was locked
 
 
-def _lock(handle: int) -> bool | None:
-    """True once the lock is ours, False while it is another's, None where there are no locks."""
+def lock(handle: int) -> bool | None:
+    """Lock an open file until it is closed: True once the lock is ours, False while it is another's, None where there are no
+    locks."""
     if _fcntl is None:
         return None
     try:
@@ -168,7 +169,7 @@ def _claimed(mark: str) -> Iterator[dict[str, str] | None]:
         yield {}  # a mark goes last: what outlives it was made in the moment in which its run was ended
         return
     with open(handle, encoding="ascii") as file:
-        if _fcntl is not None and not (_lock(handle) and _is_at(handle, mark)):
+        if _fcntl is not None and not (lock(handle) and _is_at(handle, mark)):
             yield None
             return
         notes = _read_notes(file.read())

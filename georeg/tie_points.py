@@ -63,6 +63,12 @@ class Inputs:
     """What the target was placed by before it was matched."""
     gcp: str | None = None
     """Path of the points made by hand that said where the target lies; None where the search found it by itself."""
+    area: str | None = None
+    """Path of the polygons within which they were sought; None for all ground that both share."""
+    ref_mask: str | None = None
+    """Path of what was not matched of the reference, beside its own mask."""
+    tgt_mask: str | None = None
+    """Path of what was not matched of the target, beside its own mask."""
 
 
 @dataclass(frozen=True, eq=False)

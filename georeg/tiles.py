@@ -28,6 +28,7 @@ from georeg.blocks import (
     widest_reach_px,
 )
 from georeg.execution import Progress, at_once, near, run_ordered, silent
+from georeg.lazily import Lazily
 from georeg.matching.preprocess import preprocess
 from georeg.matching.windows import concatenated, trusted_covariance
 from georeg.models import Model, identity
@@ -40,6 +41,7 @@ from georeg.tie_points import Inputs, Status, TiePoints
 from georeg.warp import Patch, sample
 from georeg.watching import due, show_points
 
+polygons = Lazily("georeg.polygons")
 ENOUGH_WINDOWS = 100
 """In patches windows are as large as lets so many half-overlapping ones fit."""
 WINDOWS_PX = {128: 120, 96: 120, 64: 120, 48: 50, 32: 0}
@@ -70,6 +72,8 @@ class Tiles:
     """Where windows may lie; None: everywhere."""
     device: DeviceKind = "cpu"
     """What correlates windows that are matched ``fast``."""
+    area: shapely.Geometry | None = None
+    """Ground in which tie points may lie, in the working CRS; None: anywhere."""
 
     def match(
         self,
@@ -91,17 +95,20 @@ class Tiles:
         """
         level = self.pair.level(factor)
         overlap = self.pair.overlap_px(prior, level)
+        within, searched = self._area_px(level), self.pair.overlap_px(prior, level, self.area)
         squares = self.patches.squares(factor, prior) if self.patches is not None else None
         window_px = window_px or self.options.window_px
         closest = 4 if how == "structure" else 2
         if squares is None:
-            window_px = window_px or suited_window_px(overlap.area, how, factor)
-            spacing = spacing_px or max(math.sqrt(overlap.area / n_points), window_px / closest)
+            window_px = window_px or suited_window_px(searched.area, how, factor)
+            spacing = spacing_px or max(math.sqrt(searched.area / n_points), window_px / closest)
             # large windows may reach over the outline by half: else they would leave the corners out
             margins = (window_px / 4,) if how == "structure" else (window_px / 2, window_px / 4)
-            centres = nodes(overlap, spacing, margins)
+            centres = nodes(overlap, spacing, margins, within)
             if rough:
-                centres = self._in_parts(centres, level, shapely.buffer(overlap, -margins[0]), spacing)
+                inside = shapely.buffer(overlap, -margins[0])
+                inside = inside if within is None else shapely.intersection(inside, within)
+                centres = self._in_parts(centres, level, inside, spacing)
             parts = blocks_of(centres, self._strip(level))
         else:
             window_px = window_px or suited_to_squares_px(squares, how)
@@ -119,11 +126,31 @@ class Tiles:
             done += len(block.ref_xy)
             progress("match", min(done, len(centres)), len(centres))
             if not rough and due():
-                show_points(self._collect(measured, window_px, reach_px, gsd), partial=True)
-        points = self._collect(measured, window_px, reach_px, gsd)
+                show_points(self._in_area(self._collect(measured, window_px, reach_px, gsd)), partial=True)
+        points = self._in_area(self._collect(measured, window_px, reach_px, gsd))
         # beside the gap, windows keep at least their side from the borders of their squares
         apart = 0.0 if squares is None else gsd * (squares.gap_px() + 1.25 * window_px)
         return replace(points, reduction=factor, step=spacing / window_px, apart=apart)
+
+    def _area_px(self, level: GeoBox) -> shapely.Geometry | None:
+        if self.area is None:
+            return None
+        return shapely.transform(self.area, lambda xy: apply_transform(~level.affine, xy))
+
+    def _in_area(self, points: TiePoints) -> TiePoints:
+        """Without those that have moved out of it to better texture."""
+        if self.area is None:
+            return points
+        return points.subset(shapely.contains_xy(self.area, *points.ref_xy.T))
+
+    def match_at(
+        self, centre_px: NDArray[np.intp], prior: Model, factor: int, how: How, *, window_px: int, reach_px: int
+    ) -> TiePoints:
+        """Match the windows about (N, 2) places (column, row) of `Pair.level` of ``factor``, in their order, and no others."""
+        level = self.pair.level(factor)
+        measured = list(self._run(level, prior, [centre_px], window_px, reach_px, 0, how, rough=False))
+        points = self._collect(measured, window_px, reach_px, abs(level.affine.determinant) ** 0.5)
+        return replace(points, reduction=factor)
 
     def sides(self, model: Model) -> tuple[tuple[Reader, Placement, Looks], tuple[Reader, Placement, Looks]]:
         """Reference and target, where each lies once ``model`` corrects the target, and how they are looked at."""
@@ -247,14 +274,20 @@ class Overview:
 
 
 def overviews(tiles: Tiles, regions_px: tuple[shapely.Geometry, shapely.Geometry], factor: int) -> list[Overview]:
-    """Reference and uncorrected target in their regions, given and sampled on `Pair.level` of ``factor``."""
+    """Reference and uncorrected target in their regions, given and sampled on `Pair.level` of ``factor``.
+
+    Of the reference only what lies in the area of ``tiles`` is valid.
+    """
     level = tiles.pair.level(factor)
 
     def seen(side: tuple[Reader, Placement, Looks], region: shapely.Geometry) -> Overview:
         left, top, right, bottom = region.bounds
         return overview(side, window(level, (left, top), (right, bottom)), rough=True)
 
-    return at_once(seen, zip(tiles.sides(identity()), regions_px, strict=True), tiles.options.threads)
+    ref, tgt = at_once(seen, zip(tiles.sides(identity()), regions_px, strict=True), tiles.options.threads)
+    if tiles.area is not None:  # of the target it is not known yet where that is
+        ref = replace(ref, valid=ref.valid & polygons.inside_grid(tiles.area, ref.grid))
+    return [ref, tgt]
 
 
 def overview(

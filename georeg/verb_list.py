@@ -13,6 +13,7 @@ from georeg.options import (
     InputOptions,
     LimitOptions,
     MatchOptions,
+    PlaceOptions,
     WriteOptions,
 )
 
@@ -48,6 +49,8 @@ class Verb:
     output: Output | None = None
     groups: tuple[type[Any], ...] = ()
     """Dataclasses all of whose fields are options of it."""
+    matching: tuple[str, ...] = ()
+    """Fields of `MatchOptions` that are, where not all of them are."""
     beside: tuple[str, ...] = ()
     """Fields of `BesideOptions` that are."""
     instead: tuple[str, str] | None = None
@@ -92,6 +95,16 @@ VERBS = (
         Output("the tie points, JSON"),
         (InputOptions, MatchOptions, ExecutionOptions),
         beside=("overwrite",),
+    ),
+    Verb(
+        "snap",
+        "measure one more tie point where somebody points, or one of them anew, by the peak near there",
+        (Input("points", "file from georeg match, fit, assess or align --json", "file"),),
+        Output("all tie points with that one, JSON"),
+        (PlaceOptions,),
+        matching=("window_px", "matcher", "preprocess", "combine", "false_match_rate", "threads"),
+        beside=("overwrite",),
+        module="georeg.verb_snap",
     ),
     Verb(
         "fit",

@@ -12,6 +12,7 @@ import georeg
 from georeg.errors import GeoregError, InputError
 from georeg.execution import Progress
 from georeg.lazily import Lazily
+from georeg.masks import with_mask
 from georeg.raster import open_reference
 from georeg.reader import KEPT_BYTES, Reader
 from georeg.terminal import stages
@@ -28,7 +29,8 @@ def kept_reader(arguments: argparse.Namespace, reference: str | None) -> Iterato
     if not arguments.report or reference is None:
         yield None
         return
-    with Reader(open_reference(reference, nodata=arguments.ref_nodata), kept_bytes=2 * KEPT_BYTES) as opened:
+    raster = with_mask(open_reference(reference, nodata=arguments.ref_nodata), arguments.ref_mask)
+    with Reader(raster, kept_bytes=2 * KEPT_BYTES) as opened:
         yield opened
 
 
@@ -101,7 +103,7 @@ def check_plots(arguments: argparse.Namespace, taken: Iterable[str]) -> None:
 def plot(arguments: argparse.Namespace, alignment: georeg.Alignment) -> None:
     if arguments.plots is not None:
         inputs = alignment.points.inputs
-        taken = filter(None, (inputs.reference, inputs.target, inputs.gcp))
+        taken = filter(None, (inputs.reference, inputs.target, inputs.gcp, inputs.area, inputs.ref_mask, inputs.tgt_mask))
         plot_files.write_plots(alignment.fitted, arguments.plots, taken, overwrite=arguments.overwrite)
 
 

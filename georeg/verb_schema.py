@@ -9,7 +9,7 @@ import typing
 from typing import Any
 
 import georeg
-from georeg.options import BesideOptions
+from georeg.options import BesideOptions, MatchOptions
 from georeg.parser import flag, given, metavar, title
 from georeg.verb_list import VERBS, Input, Output, Verb
 
@@ -43,6 +43,8 @@ def verb_schema() -> dict[str, Any]:
 
 def _verb(verb: Verb) -> dict[str, Any]:
     groups = [_group(group, tuple(field.name for field in dataclasses.fields(group))) for group in verb.groups]
+    if verb.matching:
+        groups.append(_group(MatchOptions, verb.matching))
     if verb.beside:
         groups.append(_group(BesideOptions, verb.beside))
     return {
@@ -101,8 +103,16 @@ def _option(field: dataclasses.Field[Any], kind: Any) -> dict[str, Any]:
 
 
 def _type(kind: Any) -> str:
-    """How a value is written: ``ints`` with commas, ``list`` by giving the option again for each; no value for ``bool``."""
+    """How a value is written: ``ints`` and ``place`` with commas, ``list`` by giving the option again; ``bool`` has no value."""
     if typing.get_origin(kind) is typing.Literal:
         return "choice"
-    names = {int: "int", float: "float", bool: "bool", str: "string", tuple[int, ...]: "ints", tuple[str, ...]: "list"}
+    names = {
+        int: "int",
+        float: "float",
+        bool: "bool",
+        str: "string",
+        tuple[int, ...]: "ints",
+        tuple[str, ...]: "list",
+        tuple[float, float]: "place",
+    }
     return names[kind]

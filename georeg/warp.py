@@ -149,16 +149,46 @@ def _part(grid: GeoBox, window: Window) -> GeoBox:
     return GeoBox((window.height, window.width), compose(grid.affine, origin), grid.crs)
 
 
-def _interpolate(look: Sampling, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    reader, nodes, bands, kernel, dtype = look.reader, look.nodes, look.bands, look.kernel, look.dtype
+@dataclass(frozen=True)
+class _Filters:
+    """What is done to the raster's pixels before they are interpolated."""
+
+    reduce: int
+    """Side of the squares of pixels whose mean is taken."""
+    sigma_px: float
+    """Of the Gaussian over these means, in them; 0: none."""
+    halo: int
+    """How many of them around a place matter to it."""
+
+
+def _filters(nodes: Lattice, kernel: Kernel) -> _Filters:
     # A mean over whole pixels, then a Gaussian, gives the response of a sensor with the grid's pixel size.
-    averaged = kernel != "nearest"
-    reduce = max(1, int(nodes.coarsening / 2)) if averaged else 1
+    if kernel == "nearest":
+        return _Filters(1, 0.0, 1)
+    reduce = max(1, int(nodes.coarsening / 2))
     remaining = nodes.coarsening / reduce
-    sigma_px = 0.5 * np.sqrt(remaining**2 - 1) if remaining > 1.05 and averaged else 0.0
+    sigma_px = 0.5 * float(np.sqrt(remaining**2 - 1)) if remaining > 1.05 else 0.0
     # twice what the filters reach over: the fill of the invalid pixels that they meet is found as far away again
-    halo = 2 * (taps(kernel).reach_px + int(4 * sigma_px + 0.5) + 1) if averaged else 1
-    at = nodes.positions(window)
+    return _Filters(reduce, sigma_px, 2 * (taps(kernel).reach_px + int(4 * sigma_px + 0.5) + 1))
+
+
+def source_window(placement: Placement, grid: GeoBox, kernel: Kernel, window: Window) -> Window | None:
+    """What of a raster `sample` without ``snap_px`` reads for a window of a grid, and a little more; None: nothing."""
+    nodes = lattice(placement, grid)
+    bounds, filters = nodes.bounds(window), _filters(nodes, kernel)
+    if bounds is None:
+        return None
+    reach, extent = (filters.halo + 2) * filters.reduce, np.array(placement.raster.shape[::-1])
+    low = np.clip(np.floor(bounds[0]).astype(int) - reach, 0, extent)
+    high = np.clip(np.ceil(bounds[1]).astype(int) + reach, 0, extent)
+    return Window(*(int(n) for n in (*low, *(high - low)))) if (high > low).all() else None
+
+
+def _interpolate(look: Sampling, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    reader, bands, kernel, dtype = look.reader, look.bands, look.kernel, look.dtype
+    filters = _filters(look.nodes, kernel)
+    reduce, halo = filters.reduce, filters.halo
+    at = look.nodes.positions(window)
     extent = np.array(reader.raster.shape[::-1]) // reduce
     ends = (np.array(at.low) / reduce - halo - 1, np.array(at.high) / reduce + halo + 1)
     low, high = (np.clip(end, -halo, extent + halo).astype(int) for end in ends)
@@ -167,8 +197,8 @@ def _interpolate(look: Sampling, window: Window) -> tuple[NDArray[Any], NDArray[
         return nothing, nothing.astype(bool)
     corner, shape = (int(low[1]), int(low[0])), (int(high[1] - low[1]), int(high[0] - low[0]))
     data, valid = reader.read(corner, shape, bands, reduce=reduce, overviews=look.overviews, dtype=dtype)
-    if averaged:
+    if kernel != "nearest":
         fill(data, valid)
-    if sigma_px:
-        data = smooth(data, sigma_px)
+    if filters.sigma_px:
+        data = smooth(data, filters.sigma_px)
     return interpolate(data, valid, at, corner, reduce=reduce, kernel=kernel, arrays=arrays_of(look.device))

@@ -107,10 +107,12 @@ def test_a_model_that_no_geotransform_can_hold_is_resampled(alignments, tmp_path
 def test_a_limit_is_kept(alignments):
     fitted = alignments["shift"].fitted
     ce90_px = alignments["shift"].after.ce90 / 10
-    georeg.assess(fitted, georeg.LimitOptions(max_ce90_px=1.01 * ce90_px))
-    with pytest.raises(LimitError, match=f"CE90 of {alignments['shift'].after.n} check points") as caught:
-        georeg.assess(fitted, georeg.LimitOptions(max_ce90_px=0.99 * ce90_px))
-    assert caught.value.exit_code == 3
+    for limit, unit in ((ce90_px, "px"), (10 * ce90_px, "m")):
+        georeg.assess(fitted, georeg.LimitOptions(max_ce90=f"{1.01 * limit}{unit}"))
+        with pytest.raises(LimitError, match=f"CE90 of {alignments['shift'].after.n} check points") as caught:
+            georeg.assess(fitted, georeg.LimitOptions(max_ce90=f"{0.99 * limit}{unit}"))
+        assert caught.value.exit_code == 3
+        assert caught.value.found.after == alignments["shift"].after
 
 
 def test_every_point_has_a_role_and_check_points_are_never_fitted(alignments):

@@ -150,7 +150,7 @@ def test_a_refusal_is_one_sentence_and_no_output(name: str, shift_pair: Pair, tm
 @pytest.mark.parametrize(
     "option",
     [
-        ["--seed", "-1"], ["--max-ce90-px", "-1"], ["--max-rmse-px", "nan"], ["--max-rotation-deg", "0"],
+        ["--seed", "-1"], ["--max-ce90", "0px"], ["--max-rmse", "nan"], ["--max-rotation-deg", "0"],
         ["--max-scale", "1"], ["--max-stretch", "nan"], ["--min-overlap", "1"],
     ],
 )  # fmt: skip
@@ -161,7 +161,7 @@ def test_an_option_that_cannot_be_is_refused(
     assert_refused(code, capsys, option[0])
 
 
-@pytest.mark.parametrize("limit", [["--max-ce90-px", "0.001"], ["--max-rmse-px", "0.001"]])
+@pytest.mark.parametrize("limit", [["--max-ce90", "0.001px"], ["--max-rmse", "0.001 px"], ["--max-ce90", "1e-2m"]])
 def test_an_exceeded_limit_is_exit_code_3_and_no_output(
     limit: list[str], shift_pair: Pair, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -27,15 +27,15 @@ ORDER = [
     "extrapolation", "fit", "watching", "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps",
     "encoding", "tiff", "tiff_edit", "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog",
     "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes",
-    "search", "uncertainty", "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance",
+    "search", "snap", "uncertainty", "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance",
     "correct", "apply", "report.boards", "report.marks", "report.plots", "report.diagnostics", "report.plot_files",
-    "report.notebook", "alignment", "align", "batch", "report.findings", "report.looks", "report.chips",
+    "report.notebook", "alignment", "align", "manifest", "scene", "ledger", "batch", "report.findings", "report.looks", "report.chips",
     "report.similarity", "report.false_change", "report.residuals", "report.statements", "report.decomposition",
     "report.schema", "report.verdict", "report.command", "report.find", "report.change_raster", "report.refusal",
     "closing", "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame",
     "report.maps", "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
     "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts",
-    "verb_reports", "verbs", "answers", "serve", "cli",
+    "verb_reports", "verb_snap", "verbs", "answers", "serve", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

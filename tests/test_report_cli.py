@@ -85,7 +85,7 @@ def test_a_refused_pair_is_reported_and_stays_refused(strangers, tmp_path, capsy
 
 def test_a_limit_that_is_exceeded_is_reported_with_its_exit_code(shift_pair, tmp_path, capsys):
     page = tmp_path / "r.html"
-    said = ["assess", *shift_pair, "--max-ce90-px", "0.0001", "--report", str(page), "--json", "--quiet"]
+    said = ["assess", *shift_pair, "--max-ce90", "0.0001px", "--report", str(page), "--json", "--quiet"]
     assert main(said) == 3
     values = json.loads(capsys.readouterr().out)
     assert valid(values)

@@ -86,7 +86,7 @@ def spelled(option: dict[str, Any], value: Any) -> list[str]:
         return [option["flag"]] if value else [option["negative"]] if value is False and option["negative"] else []
     if option["type"] == "list":
         return [word for part in value for word in (option["flag"], part)]
-    text = ",".join(map(str, value)) if option["type"] == "ints" else str(value)
+    text = ",".join(map(str, value)) if option["type"] in ("ints", "place") else str(value)
     return [option["flag"], text]
 
 
@@ -98,7 +98,14 @@ def test_defaults_spelled_out_change_nothing(verb: str) -> None:
     assert full == plain
 
 
-EXAMPLES: dict[str, Any] = {"int": 3, "float": 0.25, "string": "some.tif", "ints": [2, 1], "list": ["A=1", "B=2"]}
+EXAMPLES: dict[str, Any] = {
+    "int": 3,
+    "float": 0.25,
+    "string": "some.tif",
+    "ints": [2, 1],
+    "list": ["A=1", "B=2"],
+    "place": [500120.5, 5900340.0],
+}
 
 
 @pytest.mark.parametrize("verb", JOBS)

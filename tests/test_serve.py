@@ -315,7 +315,7 @@ def test_a_log_is_kept_as_by_the_command_line(client: Client, shift_pair: Pair, 
 
 
 def test_a_refusal_says_what_to_do(client: Client, shift_pair: Pair, tmp_path: Path, capsys: Capture) -> None:
-    words = ["align", *shift_pair, "-o", str(tmp_path / "out.tif"), "--max-ce90-px", "0.0001"]
+    words = ["align", *shift_pair, "-o", str(tmp_path / "out.tif"), "--max-ce90", "0.0001px"]
     assert main([*words, "--quiet"]) == 3
     sentence = capsys.readouterr().err.strip().removeprefix("georeg: ")
     refused = client.do(*words)
@@ -325,7 +325,7 @@ def test_a_refusal_says_what_to_do(client: Client, shift_pair: Pair, tmp_path: P
         "code": "LimitError",
         "exit_code": 3,
         "message": sentence,
-        "hint": "raise --max-ce90-px or try --model polynomial2",
+        "hint": "raise --max-ce90 or try --model polynomial2",
     }
     assert [line["type"] for line in client.lines].count("tiepoints") >= 1
     assert names(tmp_path) == []

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from georeg.errors import InputError
 from georeg.fit import Fit, Role
+from georeg.masks import with_mask
 from georeg.models import FloatArray, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement, apply_transform, compose
@@ -69,15 +70,14 @@ def board(fitted: Fit, place_xy: ArrayLike | None = None) -> Board:
     centre_xy = _centre_xy(fitted) if place_xy is None else np.asarray(place_xy, float)
     if centre_xy.shape != (2,) or not np.isfinite(centre_xy).all():
         raise InputError(f"{place_xy!r} is no place; give the x and the y of one in the working CRS")
-    pair = pair_rasters(
-        *open_pair(
-            inputs.reference,
-            inputs.target,
-            ref_nodata=inputs.ref_nodata,
-            tgt_nodata=inputs.tgt_nodata,
-            initial=inputs.initial,
-        )
+    reference, target = open_pair(
+        inputs.reference,
+        inputs.target,
+        ref_nodata=inputs.ref_nodata,
+        tgt_nodata=inputs.tgt_nodata,
+        initial=inputs.initial,
     )
+    pair = pair_rasters(with_mask(reference, inputs.ref_mask), with_mask(target, inputs.tgt_mask))
     gsd = points.gsd / points.reduction
     grid = _window(pair, gsd, centre_xy)
     with Reader(pair.reference) as ref, Reader(pair.target) as tgt:

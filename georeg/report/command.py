@@ -15,7 +15,16 @@ OUTPUT = "aligned.tif"
 def command_of(alignment: Alignment) -> str:
     """``georeg align`` with the options that made it, quoted for a shell; without what gives access to a server."""
     inputs = alignment.points.inputs
-    told = InputOptions(inputs.ref_bands, inputs.tgt_bands, inputs.ref_nodata, inputs.tgt_nodata, gcp=inputs.gcp)
+    told = InputOptions(
+        inputs.ref_bands,
+        inputs.tgt_bands,
+        inputs.ref_nodata,
+        inputs.tgt_nodata,
+        gcp=inputs.gcp,
+        area=inputs.area,
+        ref_mask=inputs.ref_mask,
+        tgt_mask=inputs.tgt_mask,
+    )
     options = alignment.options or words(told)  # of a fit made stage by stage its inputs alone are known
     return typed(["align", inputs.reference, inputs.target, "-o", OUTPUT, *options])
 

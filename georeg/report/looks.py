@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
 
+from georeg.masks import with_mask
 from georeg.models import FloatArray, Model, identity
 from georeg.overlap import Pair, pair_rasters, unit_name
 from georeg.placement import Placement, apply_transform, compose
@@ -129,6 +130,7 @@ def looking(points: TiePoints, model: Model, gsd: float, opened: Reader | None =
         tgt_nodata=inputs.tgt_nodata,
         initial=inputs.initial,
     )
+    reference, target = with_mask(reference, inputs.ref_mask), with_mask(target, inputs.tgt_mask)
     pair = pair_rasters(reference, target)
     with nullcontext(opened) if opened else Reader(reference) as ref, Reader(target) as tgt:
         yield Looks(pair, points, model, gsd, working_grid(pair, gsd), ref, tgt)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from .protocol import without_hint
+from .texts import tr
 
 CHANGE_PX = (0.2, 0.3)
 """Change detection pixel by pixel asks for a registration within the first, or at most the second, in pixels (RMSE)."""
@@ -39,6 +42,10 @@ class Tie:
     ref_xy: tuple[float, float]
     residual_xy: tuple[float, float] | None
     """Reference − corrected target; None where there is no model yet."""
+    tgt_xy: tuple[float, float] | None = None
+    """In the target as its georeferencing has it."""
+    by_hand: bool = False
+    """Whether somebody pointed at it."""
 
     @property
     def used(self) -> bool:
@@ -51,8 +58,8 @@ class Tie:
         return math.hypot(*self.residual_xy) if self.residual_xy else math.nan
 
 
-def verdict(values: dict[str, Any]) -> Verdict:
-    """Of a result that georeg stands for.
+def verdict(values: dict[str, Any], left_out: int = 0) -> Verdict:
+    """Of a result that georeg stands for; ``left_out``: how many check points the user had switched off for it.
 
     >>> after = {"rmse": 1.0, "ce90": 1.5, "gsd": 10.0, "n": 40, "n_excluded": 0}
     >>> verdict({"verdict": "aligned", "after": after, "unit": "m", "warnings": []}).grade
@@ -60,46 +67,59 @@ def verdict(values: dict[str, Any]) -> Verdict:
     """
     after = values["after"]
     rmse_px, n = after["rmse"] / after["gsd"], after["n"]
-    care = [_sentence(text) for text in values.get("warnings", ())]
+    care = flattery(left_out) + [_sentence(text) for text in values.get("warnings", ())]
     if n < FEW:
-        care.append(f"{n} check points are few: take the figures as uncertain by about {1 / (2 * n**0.5):.0%}.")
+        few = tr("{n} check points are few: take the figures as uncertain by about {share:.0%}.")
+        care.append(few.format(n=n, share=1 / (2 * n**0.5)))
     good, limit = CHANGE_PX
     if rmse_px <= good:
-        use = "Good enough for change detection pixel by pixel"
+        use = tr("Good enough for change detection pixel by pixel.")
     elif rmse_px <= limit:
-        use = "Barely good enough for change detection pixel by pixel"
+        use = tr("Barely good enough for change detection pixel by pixel.")
     else:
-        use = "Not good enough for change detection pixel by pixel: compare objects or larger pixels"
-        care.append("")
+        use = tr("Not good enough for change detection pixel by pixel: compare objects or larger pixels.")
     still = values["verdict"] == "already aligned"
-    title = "Already aligned: nothing was moved" if still else "Aligned, and proven on check points"
-    where = f"agree with the reference within {measured(after['rmse'], values['unit'], after['gsd'])} RMSE"
-    text = f"{n} check points, which the fit has not seen, {where}. {use}."
-    told = [text] + ["Take care: " + line for line in care if line]
-    return Verdict("care" if care else "good", title, "\n".join(told))
+    title = tr("Already aligned: nothing was moved") if still else tr("Aligned, and proven on check points")
+    text = tr("{n} check points, which the fit has not seen, agree with the reference within {rmse} RMSE.")
+    text = f"{text.format(n=n, rmse=measured(after['rmse'], values['unit'], after['gsd']))} {use}"
+    return Verdict("care" if care or rmse_px > limit else "good", title, "\n".join([text, *map(_careful, care)]))
 
 
-def checked(values: dict[str, Any]) -> Verdict:
+def checked(values: dict[str, Any], left_out: int = 0) -> Verdict:
     """Of a pair that was only measured: how far apart it is, and what a correction would leave."""
     before, after, unit = values["before"], values["after"], values["unit"]
     if values["verdict"] == "already aligned":
-        return verdict(values)
+        return verdict(values, left_out)
     apart, left = (measured(part["rmse"], unit, part["gsd"]) for part in (before, after))
-    text = f"On {after['n']} check points they are {apart} RMSE apart; Align would leave {left}. Nothing was written."
-    care = ["Take care: " + _sentence(line) for line in values.get("warnings", ())]
-    return Verdict("care" if care else "good", "Not aligned yet, and georeg can correct it", "\n".join([text, *care]))
+    text = tr("On {n} check points they are {apart} RMSE apart; Align would leave {left}. Nothing was written.")
+    care = flattery(left_out) + [_sentence(line) for line in values.get("warnings", ())]
+    lines = [text.format(n=after["n"], apart=apart, left=left), *map(_careful, care)]
+    return Verdict("care" if care else "good", tr("Not aligned yet, and georeg can correct it"), "\n".join(lines))
+
+
+def flattery(left_out: int) -> list[str]:
+    """That figures are of what the user kept, where check points were switched off for them.
+
+    >>> flattery(0), flattery(1)
+    ([], ['1 check point was left out by you: the figures are of those that you kept.'])
+    """
+    if not left_out:
+        return []
+    one = tr("1 check point was left out by you: the figures are of those that you kept.")
+    more = tr("{n} check points were left out by you: the figures are of those that you kept.")
+    return [one if left_out == 1 else more.format(n=left_out)]
 
 
 def refusal(code: str, message: str, hint: str) -> Verdict:
     """Of a run that ended without a result."""
     if code == "cancelled":
-        told = "" if "No file was changed" in message else _sentence(message)
-        return Verdict("care", "Cancelled", told or "No file was changed.")
+        unchanged = tr("No file was changed.")
+        return Verdict("care", tr("Cancelled"), unchanged if "No file was changed" in message else _sentence(message))
     refused = code in ("MatchError", "FitError", "VerificationError", "LimitError", "OverlapError")
-    title = "Do not use: georeg refuses this pair" if refused else "Nothing was done"
-    why = message[: -len(hint)].rstrip(" ;:") if hint and message.endswith(hint) else message
-    lines = [_sentence(why)] + (["What to do: " + _sentence(hint)] if hint else []) + ["No file was changed."]
-    return Verdict("bad", title, "\n".join(lines))
+    title = tr("Do not use: georeg refuses this pair") if refused else tr("Nothing was done")
+    why = without_hint(message, hint)
+    lines = [_sentence(why)] + ([tr("What to do: {hint}").format(hint=_sentence(hint))] if hint else [])
+    return Verdict("bad", title, "\n".join([*lines, tr("No file was changed.")]))
 
 
 def rows(values: dict[str, Any]) -> list[Row]:
@@ -111,22 +131,29 @@ def rows(values: dict[str, Any]) -> list[Row]:
     """
     before, after, plain = values["before"], values["after"], values["unit"] == "px"
     found = []
-    for key, name in (("rmse", "RMSE"), ("ce90", "CE90"), ("bias_x", "bias east"), ("bias_y", "bias north")):
+    for key, name in (("rmse", "RMSE"), ("ce90", "CE90"), ("bias_x", tr("bias east")), ("bias_y", tr("bias north"))):
         cells = [name]
         for part in (before, after):
-            own, px = _number(part[key], signed="bias" in name), _number(part[key] / part["gsd"], signed="bias" in name)
+            own, px = _number(part[key], signed="bias" in key), _number(part[key] / part["gsd"], signed="bias" in key)
             cells += ["", px] if plain else [own, px]
         found.append(tuple(cells))
     return found
 
 
-def remarks(values: dict[str, Any], points: Sequence[Tie]) -> str:
+def remarks(values: dict[str, Any], points: Sequence[Tie], left_out: int = 0) -> str:
     """What the figures are of."""
     after = values["after"]
-    excluded = f" ({after['n_excluded']} more left out as mismatches)" if after.get("n_excluded") else ""
-    used = sum(tie.used for tie in points)
-    of = f", {used} of {len(points)} tie points kept" if points else ""
-    return f"{values['model']['kind']} model, {after['n']} check points{excluded}{of}"
+    told = [tr("{kind} model").format(kind=values["model"]["kind"]), tr("{n} check points").format(n=after["n"])]
+    if after.get("n_excluded"):
+        told[-1] += " " + tr("({n} more left out as mismatches)").format(n=after["n_excluded"])
+    if left_out:
+        told.append(tr("without {n} that you left out").format(n=left_out))
+    if points:
+        used = sum(tie.used for tie in points)
+        told.append(tr("{used} of {n} tie points kept").format(used=used, n=len(points)))
+    if by_hand := sum(tie.by_hand and tie.used for tie in points):
+        told.append(tr("{n} by hand").format(n=by_hand))
+    return ", ".join(told)
 
 
 def measured(length: float, unit: str, gsd: float, *, signed: bool = False) -> str:
@@ -140,19 +167,22 @@ def measured(length: float, unit: str, gsd: float, *, signed: bool = False) -> s
     return own if unit == "px" else f"{own} ({length / gsd:{sign}.2g} px)"
 
 
-def ties(text: str) -> list[Tie]:
+def ties(text: str, by_hand: Iterable[int] = ()) -> list[Tie]:
     """The tie points of a file that the worker wrote, GeoJSON with the fields of ``georeg export``."""
+    hand = set(by_hand)
     found = []
     for k, feature in enumerate(json.loads(text)["features"]):
         held = feature["properties"]
-        residual = (held.get("residual_x"), held.get("residual_y"))
+        residual, place = ((held.get(f"{name}_x"), held.get(f"{name}_y")) for name in ("residual", "tgt"))
         by_status = held["role"] == "rejected" or held["status"] == "pinned"
         found.append(
             Tie(
                 number=int(held.get("id", k + 1)),
+                by_hand=int(held.get("id", k + 1)) in hand,
                 what=str(held["status"] if by_status else held["role"]),
                 ref_xy=(float(held["ref_x"]), float(held["ref_y"])),
                 residual_xy=None if None in residual else (float(residual[0]), float(residual[1])),
+                tgt_xy=None if None in place else (float(place[0]), float(place[1])),
             )
         )
     return found
@@ -197,11 +227,32 @@ def arrow(tie: Tie, times: float, longest: float) -> tuple[tuple[float, float], 
 
 
 def without(values: dict[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """The tie points of a result as ``georeg fit`` reads them, those of these numbers switched off."""
+    """The tie points of a result as ``georeg fit`` reads them, those of these numbers switched off and no others."""
     points = dict(values["tie_points"])
     off = set(numbers)
-    points["status"] = ["disabled" if k in off else status for k, status in enumerate(points["status"], start=1)]
+    points["status"] = [
+        "disabled" if k in off else "kept" if status == "disabled" else status
+        for k, status in enumerate(points["status"], start=1)
+    ]
     return points
+
+
+def check_numbers(values: dict[str, Any]) -> set[int]:
+    """Numbers of the tie points that the accuracy of a result is of: those that it was not fitted to."""
+    told = values.get("withheld_xy") or []
+    return {k for k, withheld in enumerate(told, start=1) if withheld is not None}
+
+
+def with_snapped(values: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """A result whose tie points are those of an answer of ``georeg snap``: one more, or one of them elsewhere."""
+    return {**values, "tie_points": {name: value for name, value in answer.items() if name != "snapped"}}
+
+
+def snapped_tie(answer: dict[str, Any]) -> Tie:
+    """The tie point that was measured."""
+    one = answer["snapped"]
+    places = [tuple(map(float, one[name])) if one.get(name) else None for name in ("ref_xy", "residual_xy", "tgt_xy")]
+    return Tie(int(one["number"]), "kept", places[0] or (math.nan, math.nan), places[1], places[2], by_hand=True)
 
 
 def duration(seconds: float) -> str:
@@ -212,6 +263,10 @@ def duration(seconds: float) -> str:
     minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def _careful(text: str) -> str:
+    return tr("Take care: {what}").format(what=text)
 
 
 def _sentence(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from qgis.PyQt.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, pyqtSignal
 
 from . import env
-from .protocol import SETUP_HINT, Lines, WorkerError, cancel_line, check_hello, lost, parse, result_of, run_line
+from .protocol import SETUP_HINT, Lines, WorkerError, cancel_line, check_hello, lost, parse, result_of, run_line, without_hint
 from .settings_store import interpreter
 
 CANCEL_GRACE_MS = 800
@@ -23,7 +23,8 @@ class Job(QObject):
     """Runs one job at a time, each in a new worker; all signals come in the thread of the window.
 
     A job ends with `succeeded` or `failed`, and then `ended`. No signal is named ``event``, which Qt would take for its own.
-    Messages are plain text: escape them before they go into a label that understands HTML.
+    Messages are plain text: escape them before they go into a label that understands HTML. What `failed` says to do next is
+    not in its message once more.
     """
 
     hello = pyqtSignal(dict)
@@ -173,7 +174,7 @@ class Job(QObject):
             process.closeWriteChannel()
             QTimer.singleShot(CLOSE_GRACE_MS, process.kill)
         if isinstance(outcome, WorkerError):
-            self.failed.emit(outcome.code, outcome.message, outcome.hint)
+            self.failed.emit(outcome.code, without_hint(outcome.message, outcome.hint), outcome.hint)
         else:
             self.succeeded.emit(outcome)
         self.ended.emit()

@@ -122,6 +122,7 @@ class RunPanel(QWidget):
             "match": self.tr("Matching windows"),
             "refine": self.tr("Refining"),
             "write": self.tr("Writing"),
+            "scenes": self.tr("Aligning scenes"),
         }
         stage = str(self._told.get("stage", ""))
-        return names.get(stage, stage.capitalize()) if stage else self.tr("Starting georeg")
+        return names.get(stage, stage[:1].upper() + stage[1:]) if stage else self.tr("Starting georeg")

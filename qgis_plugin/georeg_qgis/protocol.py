@@ -129,6 +129,15 @@ def lost(exit_code: int | None, stderr: str) -> WorkerError:
     return WorkerError("lost", text, "Try again; if it happens again, please report it with the log")
 
 
+def without_hint(message: str, hint: str) -> str:
+    """What happened, without what to do next, which the message may end with as well.
+
+    >>> without_hint("no ground; give others", "give others"), without_hint("no ground", "give others")
+    ('no ground', 'no ground')
+    """
+    return message[: -len(hint)].rstrip(" ;:") if hint and message.endswith(hint) else message
+
+
 class Lines:
     """Puts bytes that arrive in pieces together to lines.
 

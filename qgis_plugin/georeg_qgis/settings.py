@@ -133,7 +133,7 @@ class SetupWidget(QWidget):
         self.state.setText(f"<b>{html.escape(text.format(**known))}</b>")
 
     def _not_found(self, _code: str, message: str, hint: str) -> None:
-        text = tr("Not ready: {message}. {hint}").format(message=message, hint=hint)
+        text = tr("Not ready: {message}. {hint}").format(message=message.rstrip("."), hint=hint)
         self.state.setText(html.escape(text))
 
     def _ask(self) -> None:

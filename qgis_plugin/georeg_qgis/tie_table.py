@@ -9,7 +9,23 @@ from typing import Any
 from qgis.PyQt.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, pyqtSignal
 
 from .figures import Tie, by_residual
+from .i18n import translated as tr
 
+_WORDS = {
+    "fit": "fit",
+    "check": "check",
+    "outlier": "outlier",
+    "kept": "kept",
+    "pinned": "pinned",
+    "disabled": "left out",
+    "masked": "masked",
+    "low_texture": "low texture",
+    "weak_peak": "weak peak",
+    "inconsistent": "inconsistent",
+    "out_of_range": "out of range",
+    "ambiguous_peak": "ambiguous",
+}
+"""Roles and reasons, as short as a column is narrow."""
 _USE, _NUMBER, _WHAT, _RESIDUAL, _PIXELS = range(5)
 
 
@@ -30,6 +46,23 @@ class TieTable(QAbstractTableModel):
         self.ties = by_residual(ties)
         self.unticked = {tie.number for tie in ties if tie.what == "disabled"}
         self._unit, self._gsd = unit, gsd
+        self.endResetModel()
+        self.unticked_changed.emit()
+
+    def put_tie(self, tie: Tie) -> None:
+        """One more at the top, or the one of its number elsewhere; what is unticked stays so."""
+        self.beginResetModel()
+        self.ties = [tie, *(one for one in self.ties if one.number != tie.number)]
+        self.unticked.discard(tie.number)
+        self.endResetModel()
+        self.unticked_changed.emit()
+
+    def drop_tie(self, number: int, before: Tie | None) -> None:
+        """Without the one of this number, or with what it was before."""
+        self.beginResetModel()
+        self.ties = [one for one in self.ties if one.number != number] + ([before] if before is not None else [])
+        self.ties = by_residual(self.ties)
+        self.unticked.discard(number)
         self.endResetModel()
         self.unticked_changed.emit()
 
@@ -66,11 +99,18 @@ class TieTable(QAbstractTableModel):
         if column == _NUMBER:
             return tie.number
         if column == _WHAT:
-            return tie.what.replace("_", " ")
+            return self._what(tie)
         if column in (_RESIDUAL, _PIXELS):
             length = tie.residual / (self._gsd if column == _PIXELS else 1.0)
             return "–" if math.isnan(length) else f"{length:.3g}"
         return None
+
+    def _what(self, tie: Tie) -> str:
+        """What it did, or why it was rejected, in a word or two."""
+        what = tr(_WORDS.get(tie.what, tie.what.replace("_", " ")))
+        return tr("by hand, {what}").format(what=what) if tie.by_hand and tie.what != "kept" else (
+            tr("by hand, new") if tie.by_hand else what
+        )
 
     def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
         if role != Qt.ItemDataRole.CheckStateRole or index.column() != _USE:
