@@ -66,7 +66,20 @@ class Frame:
         design = self.kind._design(uv)
         rows = np.zeros((len(uv), 2, design.shape[1], 2))
         rows[:, 0, :, 0] = rows[:, 1, :, 1] = design
-        return rows.reshape(len(uv), 2, -1)
+        return rows.reshape(len(uv), 2, 2 * design.shape[1])
+
+    def ground(self) -> FloatArray:
+        """(25, 2) places all over the ground."""
+        side = np.linspace(-1, 1, 5) * self.scale
+        x, y = np.meshgrid(side, side)
+        return np.stack([x.ravel(), y.ravel()], axis=1) + np.array(self.origin_xy)
+
+    def of(self, model: PolynomialDisplacement) -> tuple[FloatArray, FloatArray]:
+        """Coefficients (m,) in this frame of a model that is no richer, and their covariance (m, m)."""
+        xy = self.ground()
+        back = np.linalg.pinv(self.rows(xy).reshape(-1, self.n_terms))
+        turned = back @ model._rows(model._scaled(xy)).reshape(len(back.T), -1)
+        return np.asarray(back @ model.displacement(xy).ravel()), np.asarray(turned @ model.covariance @ turned.T)
 
     def basis(self, kind: type[PolynomialDisplacement]) -> FloatArray:
         """(m, p) coefficients of this frame per unknown of a simpler kind."""
@@ -174,7 +187,7 @@ class Network:
     def n_unknowns(self) -> int:
         """Unknowns, less what holding the mean decides."""
         sizes = [basis.shape[1] for basis in self.bases()]
-        return sum(sizes) - (min(sizes) if self.is_mean else 0)
+        return int(sum(sizes) - (min(sizes) if self.is_mean else 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,6 +251,11 @@ def solve(network: Network, evidence: Evidence, noise: Noise, share: FloatArray 
     fixed = [k for k, kind in enumerate(network.kinds) if kind is None]
     covariance[fixed, :, fixed, :] = network.covariance[fixed]
     return Solution(system.theta(), covariance)
+
+
+def corrections(network: Network, evidence: Evidence, noise: Noise) -> FloatArray:
+    """(N, m) as `solve`, without their covariance."""
+    return _System(network, evidence, noise).theta()
 
 
 class _System:
@@ -356,7 +374,7 @@ def _noise(network: Network, evidence: Evidence, freedom: int) -> Noise:
     """With which the misclosures are as large as they should be."""
 
     def excess(noise: Noise) -> float:
-        theta = _System(network, evidence, noise).theta()
+        theta = corrections(network, evidence, noise)
         return float(evidence.misclosure2(theta, noise).sum()) / freedom
 
     least = excess(Noise())
@@ -431,9 +449,7 @@ def _contradicting(
 
 def misclosure_px(frame: Frame, evidence: Evidence, theta: FloatArray, gsd: float) -> FloatArray:
     """(K,) by which each pair departs from the corrections, root mean square over ground of the extent of all, pixels."""
-    side = np.linspace(-1, 1, 5) * frame.scale
-    x, y = np.meshgrid(side, side)
-    rows = frame.rows(np.stack([x.ravel(), y.ravel()], axis=1) + np.array(frame.origin_xy))
+    rows = frame.rows(frame.ground())
     moved = rows.reshape(-1, frame.n_terms) @ evidence.effect(theta).T
     return np.asarray(np.sqrt((moved**2).sum(axis=0) / len(rows)) / gsd)
 
@@ -458,21 +474,57 @@ def _connecting(network: Network, evidence: Evidence, good: NDArray[np.bool_]) -
     return kept
 
 
+def contested(found: Adjusted, gsd: float) -> dict[int, set[int]]:
+    """Scenes that would be corrected otherwise if a pair that was left out were right and another wrong, with nothing against it.
+
+    Returns
+    -------
+    scenes
+        By the number of each, those of the pairs that were left out.
+    """
+    network, evidence = found.network, found.evidence
+    doubtful: dict[int, set[int]] = {}
+    for k in np.flatnonzero(~found.good):
+        ends = {int(evidence.ref[k]), int(evidence.tgt[k])}
+        beside = found.good & (np.isin(evidence.ref, list(ends)) | np.isin(evidence.tgt, list(ends)))
+        for other in np.flatnonzero(beside):
+            good = found.good.copy()
+            good[k], good[other] = True, False
+            if not np.array_equal(_connecting(network, evidence, good), good):
+                continue
+            try:
+                instead = solve(network, evidence.subset(good), found.noise)
+            except FitError:  # the others do not hold all corrections
+                continue
+            if (_contradicting(network, evidence, instead, found.noise, good, gsd) & good).any():
+                continue
+            rows = network.frame.rows(network.frame.ground()).reshape(-1, network.frame.n_terms)
+            moved = (instead.theta - found.solution.theta) @ rows.T
+            apart_px = np.sqrt((moved**2).sum(axis=1) / (rows.shape[0] / 2)) / gsd
+            for scene in np.flatnonzero(apart_px > LEAST_BAD_PX):
+                doubtful.setdefault(int(scene), set()).update(ends)
+    return doubtful
+
+
 def _times(matrices: FloatArray, vectors: FloatArray) -> FloatArray:
     """(K, m) of (K, m, n) and (K, n)."""
     return np.asarray(np.einsum("kij,kj->ki", matrices, vectors))
 
 
 def with_common_noise(found: Adjusted) -> Adjusted:
-    """The same with the variance that all pairs of a scene have in common, which no loop shows.
+    """The same with the variance of the scenes that are held, and what all pairs of a scene have in common: no loop shows them.
 
     Half of a pair's own variance is of either scene.
     """
     common = 1 - found.noise.kappa
-    if common <= 0:
-        return found
     network, evidence = found.network, found.evidence.subset(found.good)
     covariance = found.solution.covariance.copy()
+    held = [k for k, kind in enumerate(network.kinds) if kind is None]
+    if held:  # what they err by, the scenes that are tied to them err by
+        for scene in network.free:
+            covariance[scene, :, scene, :] += network.covariance[held].mean(axis=0)
+    if common <= 0:
+        return replace(found, solution=Solution(found.solution.theta, covariance))
     share = np.zeros_like(found.solution.own())
     for scene in range(len(network.kinds)):
         mine = (evidence.ref == scene) | (evidence.tgt == scene)
@@ -482,7 +534,6 @@ def with_common_noise(found: Adjusted) -> Adjusted:
             basis.T @ evidence.information[mine].mean(axis=0) @ basis if mine.any() else np.eye(basis.shape[1])
         )
         share[scene] = basis @ np.linalg.pinv(information) @ basis.T * common / 2
-    datum = [k for k, kind in enumerate(network.kinds) if kind is None]
     for scene in network.free:
-        covariance[scene, :, scene, :] += share[scene] + (share[datum].mean(axis=0) if datum else 0.0)
+        covariance[scene, :, scene, :] += share[scene] + (share[held].mean(axis=0) if held else 0.0)
     return replace(found, solution=Solution(found.solution.theta, covariance))

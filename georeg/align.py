@@ -42,8 +42,8 @@ MIN_TIE_POINTS = 4
 
 
 def align(
-    reference: PathLike,
-    target: PathLike,
+    reference: PathLike | Raster,
+    target: PathLike | Raster,
     *,
     inputs: InputOptions | None = None,
     matching: MatchOptions | None = None,
@@ -62,6 +62,7 @@ def align(
     ----------
     reference, target
         Paths of two rasters, of any CRS, pixel size, type and orientation; the target, or both, may have no georeferencing.
+        Or arrays described as rasters, see `georeg.arrays`.
     inputs, matching, fitting, limits
         Options of the stages.
     progress
@@ -129,8 +130,13 @@ def _telling(points: TiePoints) -> Iterator[None]:
         raise
 
 
-def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
+def assess(fitted: Fit, limits: LimitOptions | None = None, *, decided: bool = False) -> Alignment:
     """Hold a fit against the check points withheld from it.
+
+    Parameters
+    ----------
+    decided
+        Whether the correction is none has been decided already, as by a joint adjustment of many scenes.
 
     Raises
     ------
@@ -142,15 +148,15 @@ def assess(fitted: Fit, limits: LimitOptions | None = None) -> Alignment:
     limits = limits or LimitOptions()
     check_options(limits)
     with _telling(fitted.points):
-        return _assessed(fitted, limits)
+        return _assessed(fitted, limits, decided)
 
 
-def _assessed(fitted: Fit, limits: LimitOptions) -> Alignment:
+def _assessed(fitted: Fit, limits: LimitOptions, decided: bool) -> Alignment:
     seen = geometry(fitted.model, _ground(fitted), fitted.points.overlap)
     placed = fitted.points.inputs.initial not in ("center", "none")
     check_geometry(seen, fitted.model.kind, limits, placed=placed)
     proof = verify(fitted)
-    if is_null(fitted):
+    if not decided and is_null(fitted):
         fitted = unmoved(fitted)
         seen, proof = geometry(fitted.model, _ground(fitted), fitted.points.overlap), verify(fitted)
     alignment = Alignment(fitted, *proof, seen)
@@ -201,8 +207,8 @@ def _ground(fitted: Fit) -> FloatArray:
 
 
 def match(
-    reference: PathLike,
-    target: PathLike,
+    reference: PathLike | Raster,
+    target: PathLike | Raster,
     *,
     inputs: InputOptions | None = None,
     matching: MatchOptions | None = None,
@@ -227,7 +233,7 @@ def match(
 
 def match_onto(
     reference: Raster,
-    target: PathLike,
+    target: PathLike | Raster,
     inputs: InputOptions,
     matching: MatchOptions,
     progress: Progress,
@@ -272,7 +278,7 @@ def _absolute(path: str) -> str:
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
-def _pair(ref: Raster, target: PathLike, inputs: InputOptions) -> tuple[Pair, Inputs]:
+def _pair(ref: Raster, target: PathLike | Raster, inputs: InputOptions) -> tuple[Pair, Inputs]:
     if ref.mask != inputs.ref_mask:
         raise InputError(
             f"{ref.name} was opened with the mask {ref.mask}, and {inputs.ref_mask} is to mask it; open it by "

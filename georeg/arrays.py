@@ -11,12 +11,12 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS
 from rasterio.windows import Window
 
-from georeg.decoded import Bands
+from georeg.decoded import PART_PX, Bands
 from georeg.errors import InputError
 from georeg.raster import ARRAY, Raster, Source
 
-PART_SHAPE = (256, 256)
-"""What is looked at at once of an array in memory."""
+PART_SHAPE = (PART_PX, PART_PX)
+"""Whatever chunks an array has, it is looked at in these parts, like a file of tiles: figures shall not depend on chunks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +28,11 @@ class Held:
     corner_px: tuple[int, int] = (0, 0)
     """(row, column) of its first pixel in the raster."""
     part_shape: tuple[int, int] = PART_SHAPE
-    kept_bytes: int = 0
-    """It is in memory already."""
 
     def read(self, window: Window, bands: Bands) -> NDArray[Any]:
         """The pixels themselves where the bands are all there are, else a copy; those of bool as 0 and 1."""
         row, col = int(window.row_off) - self.corner_px[0], int(window.col_off) - self.corner_px[1]
-        assert row >= 0 and col >= 0, "a window that is not held"
+        assert min(row, col) >= 0, "a window that is not held"
         inside = self.values[:, row : row + int(window.height), col : col + int(window.width)]
         assert inside.shape[1:] == (window.height, window.width), "a window that is not held"
         chosen = inside if bands == tuple(range(1, len(inside) + 1)) else inside[[band - 1 for band in bands]]
@@ -72,9 +70,12 @@ def array_raster(
     >>> array_raster(np.zeros((2, 5, 10), np.uint8), grid).dtypes
     ('uint8', 'uint8')
     """
+    source: Source
     if isinstance(values, np.ndarray):
         assert values.shape[1:] == grid.shape, "as many pixels as the grid"
-        dtypes, values = (values.dtype.name,) * len(values), Held(values)
+        dtypes, source = (values.dtype.name,) * len(values), Held(values)
+    else:
+        source = values
     assert dtypes is not None
     told = f"{ARRAY}{name}"
     for dtype in map(np.dtype, dtypes):
@@ -95,6 +96,6 @@ def array_raster(
         alpha_bands=(),
         has_mask=nodata is not None,
         classes=tuple(band for band, dtype in enumerate(dtypes, start=1) if dtype == "bool"),
-        block_shape=values.part_shape,
-        source=values,
+        block_shape=source.part_shape,
+        source=source,
     )

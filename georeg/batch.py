@@ -29,6 +29,7 @@ from georeg.execution import (
 )
 from georeg.files import check_output
 from georeg.ledger import Ledger, Task, read_ledger, tasks_of, work_of
+from georeg.masks import with_mask
 from georeg.options import BatchOptions, DeviceKind, FitOptions, InputOptions, LimitOptions, MatchOptions, WriteOptions
 from georeg.raster import check_bands, open_reference
 from georeg.reader import Reader
@@ -110,13 +111,18 @@ def align_all(
     check_workers(matching.threads, executor)
     check_device(device, executor)
     _check(paths, folder, writing, batch)
-    raster = open_reference(reference, nodata=inputs.ref_nodata)
+    if inputs.tgt_mask is not None and len(paths) > 1:
+        raise InputError(
+            f"--tgt-mask is of one target, {len(paths)} were given; run georeg align for each with its own mask"
+        )
+    raster = with_mask(open_reference(reference, nodata=inputs.ref_nodata), inputs.ref_mask)
     check_bands(raster, inputs.ref_bands)
     work = work_of(raster.path, (inputs, matching, fitting, limits, writing), device)
     with ExitStack() as stack:
         if folder is not None:
             stack.enter_context(made_folder(os.fspath(folder)))
-        taken = [path for path in (os.fspath(reference), *raster.files, inputs.gcp) if path is not None]
+        drawn = (inputs.gcp, inputs.area, inputs.ref_mask, inputs.tgt_mask)
+        taken = [path for path in (os.fspath(reference), *raster.files, *drawn) if path is not None]
         tasks = tasks_of(paths, folder, writing)
         ledger = read_ledger(batch, folder, work, tasks, taken, writing)
         tasks = ledger.planned(tasks)
@@ -155,6 +161,11 @@ def _check_outputs(tasks: Sequence[Task], writing: WriteOptions, taken: Iterable
     for task in tasks:
         if task.output is not None:
             same = [owners[key] for key in _identities(task.output) if key in owners]
+            if task.stale and os.path.lexists(task.output) and not (same or writing.overwrite):
+                raise OutputError(
+                    f"{task.output} is of an earlier run with other options or files, or was changed since; give --overwrite to "
+                    "make it anew, or another folder"
+                )
             check_output(task.output, same, overwrite=writing.overwrite or task.known is not None or task.ours)
 
 
@@ -278,15 +289,7 @@ class _Batch:
             yield lambda target: self.aligning(target, heard, self.executor), 1
         else:
             with workers(None, self.executor) as lent:
-                yield partial(self._sent, lent), n_workers(self.executor) + 1
-
-    def _sent(self, lent: Any, target: str) -> Alignment:
-        """By a worker."""
-        done = lent.received(lent.submit(_Alone(self.aligning), target))
-        if isinstance(done, GeoregError):
-            raise done
-        alignment: Alignment = done
-        return alignment
+                yield partial(_sent, lent, _Alone(self.aligning)), n_workers(self.executor) + 1
 
     def _scene(self, task: Task, align: _Align, heard: Progress) -> Scene:
         began, alignment, how, error = time.monotonic(), None, None, None
@@ -310,6 +313,15 @@ class _Batch:
             _forget_frames(error)
         written = None if how is None else task.output or task.target
         return Scene(task.target, written, alignment, error, how, time.monotonic() - began)
+
+
+def _sent(lent: Any, alone: _Alone, target: str) -> Alignment:
+    """What a worker finds."""
+    done = lent.received(lent.submit(alone, target))
+    if isinstance(done, GeoregError):
+        raise done
+    alignment: Alignment = done
+    return alignment
 
 
 def _forget_frames(error: BaseException) -> None:

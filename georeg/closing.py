@@ -45,21 +45,22 @@ class Row:
 
 def row(scene: Scene) -> Row:
     """Of one scene of a batch; without figures where nothing was found."""
-    found = scene.alignment
+    found = scene.figures
     if found is None:
         return Row(scene.name, scene.outcome)
-    unit, before, after = unit_name(found.crs), found.before, found.after
-    figures = [_stacked(value, unit, after.gsd) for value in (before.rmse, after.rmse, after.ce90)]
+    unit, gsd = found["unit"], found["gsd"]
+    figures = [_stacked(found[name], unit, gsd) for name in ("rmse_before", "rmse", "ce90")]
+    east, north = found["bias"]
     return Row(
         scene.name,
         scene.outcome,
-        found.model.kind,
-        str(after.n),
+        found["model"],
+        str(found["n_check_points"]),
         figures[0],
         figures[1],
         figures[2],
-        f"{after.bias_x:+.2g} {unit} E\n{after.bias_y:+.2g} {unit} N",
-        f"{found.geometry.overlap:.0%}",
+        f"{east:+.2g} {unit} E\n{north:+.2g} {unit} N",
+        f"{found['overlap']:.0%}",
     )
 
 

@@ -34,7 +34,7 @@ class Encoding:
         pixels = np.empty(values.shape, self.dtype)
         for k, band in enumerate(bands):
             pixels[k] = _within(values[k], np.dtype(self.band_dtypes[band - 1]))
-        fill = self.dtype.type(self._fill)
+        fill = self.dtype.type(self.fill)
         if self.nodata is not None:
             pixels.real[_taken_for(pixels, fill)] = _beside(fill.real)
         if not valid.all():
@@ -42,7 +42,7 @@ class Encoding:
         return pixels
 
     @property
-    def _fill(self) -> float:
+    def fill(self) -> float:
         """What an invalid pixel holds."""
         if self.nodata is not None:
             return self.nodata

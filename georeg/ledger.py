@@ -36,6 +36,8 @@ class Task:
     """What is to be done to it, as its line in a manifest has it."""
     ours: bool = False
     """Its output is there, left by a run that was cut off before it could note that."""
+    stale: bool = False
+    """An earlier run had to do with it, but its output is not what this one would write."""
 
     @property
     def key(self) -> str:
@@ -72,9 +74,9 @@ class Ledger:
         if then.state == "done":
             same = then.work == now or (self.in_place and then.work | {"target": now["target"]} == now)
             there = then.output == named and (written is None or sha256_of(written) == then.sha256)
-            return replace(task, known=then) if same and there else task
+            return replace(task, known=then) if same and there else replace(task, stale=True)
         if then.work != now:
-            return task
+            return replace(task, stale=True)
         if then.settled:
             return replace(task, known=then)
         left = then.state == "pending" and then.output == named and task.output is not None

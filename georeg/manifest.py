@@ -109,7 +109,7 @@ def work_on(work: Work, target: str) -> dict[str, Any]:
     return {
         "georeg": work.georeg,
         "options": list(work.options),
-        "files": {path: mark for path, mark in work.files},
+        "files": dict(work.files),
         "target": fingerprint(target),
     }
 

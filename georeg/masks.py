@@ -168,7 +168,9 @@ def _check_place(mask: Raster, raster: Raster) -> None:
             "give a mask of the same pixels"
         )
     if placed and not _meet(mask, raster):
-        raise InputError(f"the mask {path} lies nowhere on {raster.name}; check that both CRSs are right, or leave it out")
+        raise InputError(
+            f"the mask {path} lies nowhere on {raster.name}; check that both CRSs are right, or leave it out"
+        )
 
 
 def _meet(mask: Raster, raster: Raster) -> bool:

@@ -214,6 +214,26 @@ class BatchOptions:
 
 
 @dataclass(frozen=True)
+class StackOptions:
+    """How the scenes of a stack hang together."""
+
+    reference: str | None = option(
+        None, "the trusted raster that all scenes are put onto; by default they are put where they lie in the mean"
+    )
+    append: str | None = option(
+        None, "the stack.json of an earlier run, whose scenes stay as that run corrected them; only new ones are added"
+    )
+    links: int = option(
+        6, "about how many pairs each scene is matched in: the likest in season and date, and far ones; few scenes: all"
+    )
+    pairs: str | None = option(
+        None,
+        "keep what pairs say in this file, and measure none again that it holds: a run that was cut off goes on; by default "
+        "pairs.jsonl in the folder of the output",
+    )
+
+
+@dataclass(frozen=True)
 class ExecutionOptions:
     """What does the work: by default threads of this process. The result is the same, on a graphics card but for rounding."""
 

@@ -43,8 +43,10 @@ class Pair:
         return Placement(self.target, self.crs, model)
 
     def overlap_px(self, model: Model, level: GeoBox, area: shapely.Geometry | None = None) -> shapely.Geometry:
-        """The ground that both share once ``model`` corrects the target, in pixels of ``level``; of it what lies in ``area``, which
-        is in the working CRS."""
+        """The ground that both share once ``model`` corrects the target, in pixels of ``level``.
+
+        With an ``area``, in the working CRS, only what of it lies there.
+        """
         ref = footprint(self.reference_placement())
         tgt = footprint(self.target_placement(model))
         shared = shapely.intersection(ref, tgt)

@@ -133,10 +133,11 @@ def find_prior(tiles: Tiles, progress: Progress) -> Prior:
             progress("coarse", len(stages), len(stages))
             return confirmed[0]
     best = min(tried, key=doubt)
+    within, larger = ("", "") if tiles.area is None else (f" within {tiles.names.area}", "draw a larger area, ")
     raise MatchError(
-        f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed: {len(tried)} tests of shifts, "
-        f"rotations and scales were made, and at most {best.agreeing} tiles agree on one; check that both show the same ground, "
-        "or try other bands, a smaller --window-px or another --matcher or --initial"
+        f"no place of {tiles.pair.target.name} on {tiles.pair.reference.name} could be confirmed{within}: {len(tried)} tests of "
+        f"shifts, rotations and scales were made, and at most {best.agreeing} tiles agree on one; {larger}check that both show "
+        "the same ground, or try other bands, a smaller --window-px or another --matcher or --initial"
     )
 
 

@@ -41,10 +41,9 @@ ARRAY = "array:"
 class Source(Protocol):
     """Pixels that are in no file."""
 
-    part_shape: tuple[int, int]
-    """(height, width) of what is read at once."""
-    kept_bytes: int
-    """Of pixels read that are worth keeping."""
+    @property
+    def part_shape(self) -> tuple[int, int]:
+        """(height, width) of what is read at once."""
 
     def read(self, window: Window, bands: tuple[int, ...]) -> NDArray[Any]:
         """Pixels (bands, height, width), which nobody changes, of a window inside the raster. From any thread."""

@@ -59,7 +59,6 @@ class Reader:
         self._traffic, self._identity = current(), _identity(raster.path)
         source = raster.source
         self.part_shape = part_shape(raster.shape, raster.block_shape) if source is None else source.part_shape
-        kept_bytes = kept_bytes if source is None else max(kept_bytes, source.kept_bytes)
         self._decoded = Decoded(self._decode, raster.shape, self.part_shape, kept_bytes)
         self._for_others = kept_bytes > KEPT_BYTES
         self._mask = None if raster.mask is None else Mask(raster)

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from georeg.errors import MatchError
 from georeg.execution import at_once
+from georeg.lazily import Lazily
 from georeg.matching.coarse import Rival, strongest_rival
 from georeg.models import FloatArray, Model
 from georeg.overlap import Pair, longer_side, nodes
@@ -17,6 +18,7 @@ from georeg.seeds import Seed
 from georeg.tie_points import Status, TiePoints
 from georeg.tiles import Tiles, overview, window
 
+polygons = Lazily("georeg.polygons")
 EVIDENT = ((0.35, 14.0, 0.0), (0.2, 18.0, 0.1))
 """A second shift is a rival if it has this share of the correlation at none, so many standard deviations of chance, and in
 each patch the share of the third: else some ground has moved, which tie points find out."""
@@ -97,7 +99,8 @@ def _strongest_rival(tiles: Tiles, prior: Model, factor: int, seed: Seed | None)
     for centre in centres[:: max(1, len(centres) // PATCHES)]:
         grid = window(level, tuple(centre - half), tuple(centre + half))
         ref, tgt = (overview(side, grid, rough=True, frugal=tiles.patches is not None) for side in tiles.sides(prior))
-        patches.append(((ref.image, ref.valid), (tgt.image, tgt.valid)))
+        asked = True if tiles.area is None else polygons.inside_grid(tiles.area, grid)
+        patches.append(((ref.image, ref.valid & asked), (tgt.image, tgt.valid & asked)))
     within = None if seed is None else _within_px(seed, prior, level)
     return strongest_rival(patches, LEVELS[factor], within) if patches else None
 

@@ -98,7 +98,9 @@ def _figures(found: Alignment) -> dict[str, Any]:
         "rmse_px": after.rmse / after.gsd,
         "ce90": after.ce90,
         "ce90_px": after.ce90 / after.gsd,
+        "bias": [after.bias_x, after.bias_y],
         "displacement": list(found.displacement()),
+        "overlap": found.geometry.overlap,
     }
 
 

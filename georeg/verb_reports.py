@@ -103,7 +103,9 @@ def check_plots(arguments: argparse.Namespace, taken: Iterable[str]) -> None:
 def plot(arguments: argparse.Namespace, alignment: georeg.Alignment) -> None:
     if arguments.plots is not None:
         inputs = alignment.points.inputs
-        taken = filter(None, (inputs.reference, inputs.target, inputs.gcp, inputs.area, inputs.ref_mask, inputs.tgt_mask))
+        taken = filter(
+            None, (inputs.reference, inputs.target, inputs.gcp, inputs.area, inputs.ref_mask, inputs.tgt_mask)
+        )
         plot_files.write_plots(alignment.fitted, arguments.plots, taken, overwrite=arguments.overwrite)
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import time
+import typing
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -33,6 +34,7 @@ from georeg.pictures import check_format
 from georeg.raster import open_pair, open_reference
 from georeg.reader import Reader
 from georeg.remote import without_secrets
+from georeg.scene import Outcome
 from georeg.terminal import TOLD, in_colour, stages
 from georeg.verb_parts import check_file, chosen, close, load, metered_verb, running, save, say, show, warn
 from georeg.verb_reports import check_plots, found_points, kept_reader, plot, refused_too, write_report
@@ -55,9 +57,14 @@ checkerboard, in_place = Lazily("georeg.report.checkerboard"), Lazily("georeg.in
 closing, change_raster = Lazily("georeg.closing"), Lazily("georeg.report.change_raster")
 
 
+def _drawn(arguments: argparse.Namespace) -> list[str]:
+    """Files beside the two rasters by which they are matched."""
+    return list(filter(None, (arguments.gcp, arguments.area, arguments.ref_mask, arguments.tgt_mask)))
+
+
 @metered_verb
 def align(arguments: argparse.Namespace) -> None:
-    taken = list(filter(None, (arguments.reference, arguments.target, arguments.gcp)))
+    taken = [arguments.reference, arguments.target, *_drawn(arguments)]
     if arguments.output is not None:
         check_file(arguments, taken)
         check_format(arguments.output, plain=open_reference(arguments.reference).crs == PIXELS)
@@ -108,20 +115,28 @@ def batch(arguments: argparse.Namespace) -> int:
             **run,
         )
         rows: list[Any] = []
-        done = Counter(_told_scenes(scenes, rows, as_json=arguments.json))
+        skipped: list[bool] = []
+        done = Counter(_told_scenes(scenes, rows, skipped, as_json=arguments.json))
     TOLD.info(f"{done.total()} targets in {time.monotonic() - began:.0f} s")
-    counts = {outcome: done[outcome] for outcome in ("aligned", "already aligned", "refused", "over a limit")}
+    counts = {outcome: done[outcome] for outcome in typing.get_args(Outcome)}
+    n_skipped = sum(skipped)
     if arguments.json:
-        say(f'],\n"counts": {json.dumps(counts)}}}')
+        say(f'],\n"counts": {json.dumps(counts)},\n"skipped": {n_skipped}}}')
     else:
         told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items() if n)
-        say(f"{done.total()} target{'s' if done.total() > 1 else ''} in {time.monotonic() - began:.0f} s: {told}")
+        before = f"; {n_skipped} of them were done before" if n_skipped else ""
+        say(
+            f"{done.total()} target{'s' if done.total() > 1 else ''} in {time.monotonic() - began:.0f} s: {told}{before}"
+        )
     close(arguments, lambda: closing.show_scenes(rows))
-    return 1 if done["refused"] else LimitError.exit_code if done["over a limit"] else 0
+    return 1 if done["refused"] or done["failed"] else LimitError.exit_code if done["over a limit"] else 0
 
 
-def _told_scenes(scenes: Iterable[georeg.Scene], rows: list[Any], *, as_json: bool) -> Iterator[str]:
-    """The outcome of each target, once it is printed: of a night's results only ``rows`` of a table are kept for its end."""
+def _told_scenes(
+    scenes: Iterable[georeg.Scene], rows: list[Any], skipped: list[bool], *, as_json: bool
+) -> Iterator[str]:
+    """The outcome of each target, once it is printed: of a night's results only ``rows`` of a table are kept for its end, and
+    which were skipped."""
     if as_json:
         say('{"type": "georeg.Batch",\n"scenes": [')
     for k, scene in enumerate(scenes):
@@ -131,20 +146,21 @@ def _told_scenes(scenes: Iterable[georeg.Scene], rows: list[Any], *, as_json: bo
         say(("," if k else "") + json.dumps(scene.to_dict()) if as_json else f"{scene.name}: {_outcome(scene)}")
         if in_colour():
             rows.append(closing.row(scene))
+        skipped.append(scene.skipped)
         yield scene.outcome
 
 
 def _outcome(scene: georeg.Scene) -> str:
+    before = "done before: " if scene.skipped else ""
     if scene.error is not None:
-        told = str(scene.error)
-        return told if told.startswith("refused") else f"refused: {told}"
-    assert scene.alignment is not None
-    return f"{scene.alignment.summary()}; {HOW[scene.how] if scene.how else 'nothing was changed'}"
+        told, word = str(scene.error), "failed" if scene.outcome == "failed" else "refused"
+        return before + (told if told.startswith("refused") else f"{word}: {told}")
+    return f"{before}{scene.summary}; {HOW[scene.how] if scene.how else 'nothing was changed'}"
 
 
 @metered_verb
 def match(arguments: argparse.Namespace) -> None:
-    check_file(arguments, filter(None, (arguments.reference, arguments.target, arguments.gcp)))
+    check_file(arguments, (arguments.reference, arguments.target, *_drawn(arguments)))
     with running(arguments) as run:
         points = georeg.match(
             arguments.reference,
@@ -204,8 +220,8 @@ def export(arguments: argparse.Namespace) -> None:
 @metered_verb
 def assess(arguments: argparse.Namespace) -> None:
     if arguments.output:
-        check_file(arguments, filter(None, (*arguments.inputs, arguments.gcp)))
-    taken = list(filter(None, (*arguments.inputs, arguments.gcp, arguments.output)))
+        check_file(arguments, (*arguments.inputs, *_drawn(arguments)))
+    taken = list(filter(None, (*arguments.inputs, *_drawn(arguments), arguments.output)))
     for path in filter(None, (arguments.report, arguments.false_change)):
         check_output(path, taken, overwrite=arguments.overwrite)
         taken.append(path)

@@ -107,7 +107,8 @@ def restored() -> Iterator[None]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Of what is in a folder, but for the manifest."""
+    return sorted(path.name for path in folder.iterdir() if path.name != "manifest.jsonl")
 
 
 def reference(folder: Path) -> Path:
@@ -143,10 +144,11 @@ def test_resampled_outputs_are_the_same_too(folder: Path, targets: list[str], tm
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "alone.tif").read_bytes()
 
 
-def test_an_executor_does_the_tiles_of_one_target_after_the_other(
-    folder: Path, targets: list[str], alone: dict[str, tuple[str, bytes]]
+@pytest.mark.parametrize("n_workers", [2, 3])
+def test_an_executor_does_targets_or_of_few_the_tiles(
+    n_workers: int, folder: Path, targets: list[str], alone: dict[str, tuple[str, bytes]]
 ) -> None:
-    with ThreadPoolExecutor(2) as executor:
+    with ThreadPoolExecutor(n_workers) as executor:
         scenes = georeg.align_all(reference(folder), targets[:2], matching=FEW, executor=executor)
         assert [scene.alignment and scene.alignment.to_json() for scene in scenes] == [
             alone[n][0] for n in ("a.tif", "b.tif")
@@ -185,7 +187,7 @@ def test_an_output_that_cannot_be_written_stops_no_other(
     monkeypatch.setattr(batch, "apply", full)
     first, second = georeg.align_all(reference(folder), targets[:2], tmp_path, matching=FEW)
     assert first.alignment is not None
-    assert (first.outcome, first.output, str(first.error)) == ("refused", None, "the disk is full")
+    assert (first.outcome, first.output, str(first.error)) == ("failed", None, "the disk is full")
     assert (second.outcome, names(tmp_path)) == ("aligned", ["b.tif"])
 
 
@@ -274,9 +276,11 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 
 
 def test_a_folder_in_which_nothing_is_put_goes_again(folder: Path, tmp_path: Path) -> None:
-    list(georeg.align_all(reference(folder), [folder / "truncated.tif"], tmp_path / "out"))
     georeg.align_all(reference(folder), [folder / "a.tif"], tmp_path / "never")
     assert names(tmp_path) == []
+    list(georeg.align_all(reference(folder), [folder / "truncated.tif"], tmp_path / "out"))
+    assert names(tmp_path / "out") == []
+    assert '"state": "refused"' in (tmp_path / "out" / "manifest.jsonl").read_text()
 
 
 # --- stopped --------------------------------------------------------------------------------------------------------
@@ -305,24 +309,49 @@ def test_who_stops_listening_stops_the_work(folder: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, ZeroDivisionError])
-def test_what_is_not_ours_to_refuse_is_raised_and_stops_all(
-    raised: type[BaseException], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_is_raised_and_stops_all(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started, match_onto = [], batch.match_onto
 
     def failing(raster: Any, target: str, *given: Any) -> Any:
         started.append(target)
         if target.endswith("01.tif"):
-            raise raised
+            raise KeyboardInterrupt
         return match_onto(raster, target, *given)
 
     monkeypatch.setattr(batch, "match_onto", failing)
     scenes = georeg.align_all(reference(folder), many(folder, tmp_path / "in", 12), matching=FEW)
     assert next(scenes).name == "00.tif"
-    with pytest.raises(raised):
+    with pytest.raises(KeyboardInterrupt):
         next(scenes)
     assert len(started) < 12
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("raised", [ZeroDivisionError("7"), MemoryError("8 GB")], ids=["bug", "memory"])
+def test_what_nobody_foresaw_stops_no_other(
+    raised: Exception,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+) -> None:
+    match_onto = batch.match_onto
+
+    def failing(raster: Any, target: str, *given: Any) -> Any:
+        if target.endswith("01.tif"):
+            raise raised
+        return match_onto(raster, target, *given)
+
+    monkeypatch.setattr(batch, "match_onto", failing)
+    paths, out = many(folder, tmp_path / "in", 4), tmp_path / "out"
+    log = tmp_path / "log.txt"
+    assert main(["batch", str(reference(folder)), *paths, *QUICK, "-o", str(out), "--log", str(log)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    said = "the memory is full (8 GB)" if isinstance(raised, MemoryError) else "internal error: ZeroDivisionError: 7"
+    assert told[1].startswith(f"01.tif: failed: {said}")
+    assert told[4].endswith(": 3 aligned, 1 failed")
+    assert names(out) == ["00.tif", "02.tif", "03.tif"]
+    assert "Traceback" in log.read_text()
 
 
 @pytest.mark.usefixtures("restored")

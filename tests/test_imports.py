@@ -20,7 +20,7 @@ ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "lazily", "memory", "options", "verb_list", "parser", "verb_schema", "tie_points", "neighbours",
     "models.base", "models.polynomial", "models.homography", "models.splines", "models.local", "models.ladder", "initial",
-    "remote", "terminal", "raster", "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement",
+    "remote", "terminal", "raster", "polygons", "masks", "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement",
     "warp", "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
     "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features",
     "matching.coarse", "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice",
@@ -102,7 +102,7 @@ def test_public_names_survive_the_import_of_their_modules():
 
 SELDOM = {"matplotlib", "pyogrio", "rich", "scipy", "skimage", "xarray"} | {
     f"georeg.{name}"
-    for name in ("by_hand", "export", "gcps", "geopackage", "layers", "report", "table", "vectors", "wkb")
+    for name in ("by_hand", "export", "gcps", "geopackage", "layers", "polygons", "report", "table", "vectors", "wkb")
 }
 """Modules that a plain alignment does not use."""
 

@@ -22,8 +22,12 @@ from .compare import Compare
 from .figures import Tie, worst
 from .history import Run
 from .i18n import translated as tr
+from .point_tools import HAND
 from .results import set_visible
+from .swipe import Z
 
+OTHER = "other"
+"""Key of another result to compare with."""
 _AROUND_PX = 200
 """A tie point is shown with this much ground around it, pixels of the raster."""
 
@@ -33,11 +37,14 @@ class CanvasView(QObject):
 
     def __init__(self, canvas: QgsMapCanvas, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._canvas = canvas
+        self._canvas = self.canvas = canvas
         self._run: Run | None = None
         self._gsd = 1.0
         self._band: QgsRubberBand | None = None
         self._marked: QgsRubberBand | None = None
+        self._hand: list[QgsRubberBand] = []
+        self.other: Run | None = None
+        """Another result that this one is compared with."""
         self.compare = Compare(canvas, self)
 
     def preview(self, ties: Sequence[Tie], text: str, reference: QgsRasterLayer | None) -> None:
@@ -63,13 +70,25 @@ class CanvasView(QObject):
                 self._canvas.refresh()
 
     def compare_with(self, key: str) -> None:
-        """Compare the corrected raster with the reference, or with the target as it was (on the reference)."""
+        """Compare the corrected raster with the reference, with the target as it was (on the reference), or with another
+        result."""
+        if key == OTHER and self.other is not None and self.other.shown is not None:
+            layers = [one for one in (self.other.shown.aligned,) if one]
+            self.compare.set_layers(layers, (self.other.name, self._run.name if self._run else ""))
+            return
         compared = self._run.shown.compared if self._run and self._run.shown else {}
         layers: list[str] = [compared[name] for name in ("target", "reference") if name in compared]
         if key == "reference":
             layers = [compared[key]] if key in compared else []
         name = tr("reference") if key == "reference" else tr("target before")
         self.compare.set_layers(layers, (name, tr("aligned")))
+
+    def show_hand(self, ties: Sequence[Tie]) -> None:
+        """Mark the tie points that somebody made by hand and that no fit has used yet."""
+        for band in self._hand:
+            self._remove(band)
+        crs = self._run.crs if self._run is not None else None
+        self._hand = [] if crs is None else [self._dots([tie.ref_xy], crs, HAND, 14) for tie in ties]
 
     def show_dots(self, on: bool) -> None:
         """Show or hide the layers of tie points."""
@@ -86,12 +105,26 @@ class CanvasView(QObject):
         """A tie point, with some ground around it."""
         self._look_at(tie, _AROUND_PX * self._gsd, _AROUND_PX * self._gsd)
 
+    def zoom_to_layer(self, layer: QgsRasterLayer | None) -> None:
+        """All of a layer, switched on where it was not."""
+        node = None if layer is None else QgsProject.instance().layerTreeRoot().findLayer(layer.id())
+        if node is None:
+            return
+        node.setItemVisibilityCheckedParentRecursive(True)
+        extent = layer.extent()
+        if layer.crs().isValid():
+            extent = self._to_canvas(layer.crs()).transformBoundingBox(extent)
+        extent.scale(1.05)
+        self._canvas.setExtent(extent)
+        self._canvas.refresh()
+
     def release(self) -> None:
         """Leave nothing on the canvas."""
         self.compare.release()
         self.end_preview()
         self._remove(self._marked)
-        self._marked, self._run = None, None
+        self.show_hand([])
+        self._marked, self._run, self.other = None, None, None
 
     def _look_at(self, tie: Tie, width: float, height: float) -> None:
         if self._run is None or self._run.crs is None:
@@ -115,6 +148,7 @@ class CanvasView(QObject):
         band.setIconSize(size_px)
         band.setWidth(2)
         band.setToGeometry(points, crs)
+        band.setZValue(Z + 1)
         return band
 
     def _remove(self, band: QgsRubberBand | None) -> None:

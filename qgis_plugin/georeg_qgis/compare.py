@@ -1,4 +1,4 @@
-"""Turns swipe and flicker on and off, and puts the canvas back as it was."""
+"""Turns swipe, checkerboard and flicker on and off, and puts the canvas back as it was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from qgis.gui import QgsMapCanvas, QgsMapTool
 from qgis.PyQt.QtCore import QObject, pyqtSignal
 
-from .swipe import OtherImage, SwipeTool
+from .swipe import EVERYWHERE, LEFT, SQUARES, OtherImage, SwipeTool
 
 
 class Compare(QObject):
@@ -24,6 +24,7 @@ class Compare(QObject):
         self.item: OtherImage | None = None
         self._tool: SwipeTool | None = None
         self._tool_before: QgsMapTool | None = None
+        self._board = False
 
     def set_layers(self, layers: list[str], names: tuple[str, str]) -> None:
         """What is compared with, by ids of layers, and what both sides are called."""
@@ -34,7 +35,8 @@ class Compare(QObject):
     def swipe(self, on: bool) -> None:
         """Let the line be dragged, or give the canvas back."""
         if on:
-            item = self._shown(everywhere=False)
+            self._board = False
+            item = self._shown(LEFT)
             item.set_at(self._canvas.width() // 2)
             self._tool_before = self._canvas.mapTool()
             self._tool = SwipeTool(self._canvas, item)
@@ -51,25 +53,49 @@ class Compare(QObject):
     def flicker(self, on: bool) -> None:
         """Show the other image over all of the canvas while this is on."""
         if on:
-            self._shown(everywhere=True)
-        elif self._tool is not None:
-            self._shown(everywhere=False)
+            self._shown(EVERYWHERE)
+        else:
+            self._as_before()
+
+    def board(self, on: bool) -> None:
+        """Show the other image on every second square."""
+        if on and self._tool is not None:
+            self.swipe(False)
+            self.swipe_ended.emit()
+        self._board = on
+        self._as_before()
+
+    def look(self, layers: list[str], name: str) -> None:
+        """Show other layers over all of the canvas, for a while; `look_end` ends it."""
+        item = self._shown(EVERYWHERE)
+        item.show_layers(layers, (name, name))
+
+    def look_end(self) -> None:
+        """What is compared is as it was before `look`."""
+        if self.item is not None:
+            self.item.show_layers(self._layers, self._names)
+            self._as_before()
+
+    def _as_before(self) -> None:
+        """What lasts, once what is held was let go."""
+        if self._tool is not None or self._board:
+            self._shown(LEFT if self._tool is not None else SQUARES)
         else:
             self._hide()
 
     def release(self) -> None:
         """Leave nothing on the canvas."""
         self.swipe(False)
-        self._layers = []
+        self._layers, self._board = [], False
         if self.item is not None:
             self.item.release()
             self.item = None
 
-    def _shown(self, *, everywhere: bool) -> OtherImage:
+    def _shown(self, where: str) -> OtherImage:
         if self.item is None:
             self.item = OtherImage(self._canvas)
             self.item.show_layers(self._layers, self._names)
-        self.item.everywhere = everywhere
+        self.item.where = where
         self.item.setVisible(True)
         if self.item.image is None:
             self.item.render()

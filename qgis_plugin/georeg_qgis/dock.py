@@ -16,14 +16,19 @@ from qgis.PyQt.QtGui import QDesktopServices
 from qgis.PyQt.QtWidgets import QApplication, QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from .canvas_view import CanvasView
-from .figures import Tie, checked, refusal, ties, verdict, without
+from .desk import Desk
+from .exports import Exports
+from .figures import Tie, checked, refusal, ties, verdict
 from .history import History, Run
 from .job import Job
+from .many import Many
 from .panel_inputs import InputsPanel
 from .panel_options import OptionsPanel
 from .panel_result import ResultPanel
 from .panel_run import RunPanel
+from .panel_where import WherePanel
 from .params import in_labels, load_schema
+from .preparing import Asked, files_of, pair_asked
 from .settings import PAGE
 from .undo_box import ask
 
@@ -42,13 +47,19 @@ class GeoregDock(QgsDockWidget):
         self._iface = iface
         self._schema = load_schema()
         self._folder = tempfile.mkdtemp(prefix="georeg-panel-")
-        self._ties: list[Tie] = []
+        self.shown_ties: list[Tie] = []
         self._commands: list[str] = []
+        self._judged: tuple = (None, None)
         self._outcome: Outcome = None
         self._then: Callable[[dict[str, Any]], None] = lambda _: None
-        self.inputs, self.options, self.running, self.result = InputsPanel(), OptionsPanel(), RunPanel(), ResultPanel()
+        self._otherwise: Callable[[str, str, str], None] | None = None
+        self.exports, self.where = Exports(self._folder, self), WherePanel(iface.mapCanvas())
+        self.inputs = InputsPanel(self.exports, lambda everywhere: self.where.looked(everywhere=everywhere))
+        self.options, self.running, self.result = OptionsPanel(self.where), RunPanel(), ResultPanel()
         self.view = CanvasView(iface.mapCanvas(), self)
-        self.history = History()
+        self.history, self.by_hand = History(), set()
+        self.desk = Desk(self)
+        self.many = Many(self)
         self.job = job if job is not None else Job(self)
         self._lay_out()
         self._connect()
@@ -57,9 +68,11 @@ class GeoregDock(QgsDockWidget):
     def _lay_out(self) -> None:
         inside = QWidget()
         column = QVBoxLayout(inside)
-        for part in (self.inputs, self.options, self.running, self.result, self.running.details):
-            part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        column.setContentsMargins(6, 6, 4, 6)
+        for part in (self.inputs, self.options, self.running, self.result, self.desk.list, self.many.panel):
+            part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)  # taller where it is narrower
             column.addWidget(part)
+        column.addWidget(self.running.details)
         column.addStretch(1)
         scrolled = QScrollArea()
         scrolled.setWidgetResizable(True)
@@ -67,21 +80,23 @@ class GeoregDock(QgsDockWidget):
         scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scrolled.setWidget(inside)
         self.setWidget(scrolled)
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(300)
 
     def _connect(self) -> None:
         self.inputs.changed.connect(self._other_pair)
+        self.where.changed.connect(self.inputs.look)
         run, result, job = self.running, self.result, self.job
         run.align_asked.connect(self.align)
         run.check_asked.connect(self.check)
-        run.cancel_asked.connect(job.cancel)
+        run.cancel_asked.connect(self.cancel)
+        self.exports.progress.connect(run.progressed)
+        self.exports.said.connect(run.logged)
         result.swipe_toggled.connect(self.view.compare.swipe)
         result.flicker.connect(self.view.compare.flicker)
         result.compared.connect(self.view.compare_with)
         result.dots_toggled.connect(self.view.show_dots)
-        result.worst_asked.connect(lambda: self.view.zoom_to_worst(self._ties))
+        result.worst_asked.connect(lambda: self.view.zoom_to_worst(self.shown_ties))
         result.tie_chosen.connect(self.view.zoom_to)
-        result.refit_asked.connect(self.refit)
         result.undo_asked.connect(self.ask_undo)
         result.command_asked.connect(self.copy_command)
         result.report_asked.connect(self.open_report)
@@ -100,43 +115,27 @@ class GeoregDock(QgsDockWidget):
 
     def align(self) -> None:
         """Align the pair and show what came of it."""
-        reference, target = self.inputs.paths()
-        output = self.options.output_for(target)
-        words = self._words("align")
-        if words is not None:
-            self._begin(["align", reference, target, "-o", output, *words], self._aligned)
+        asked = self._asked("align")
+        if asked is not None:
+            output = self.options.output_for(self.exports.place_of(asked.paths[1]))
+            arguments = ["align", *asked.paths, "-o", output, *asked.words]
+            self.prepare(asked.steps, lambda: self.begin(arguments, self.aligned))
 
     def check(self) -> None:
         """Measure how well the pair agrees; nothing is written."""
-        words = self._words("assess")
-        if words is not None:
-            self._begin(["assess", *self.inputs.paths(), *words], self._checked)
+        asked = self._asked("assess")
+        if asked is not None:
+            arguments = ["assess", *asked.paths, *asked.words]
+            self.prepare(asked.steps, lambda: self.begin(arguments, self.checked))
 
-    def refit(self) -> None:
-        """Fit without the tie points that are unticked, prove it anew and apply it; windows are not matched again."""
-        last, words = self.history.last, self._words("apply")
-        if last is None or words is None:
-            return
-        points, fit, proven = (os.path.join(self._folder, name) for name in ("points.json", "fit.json", "proven.json"))
-        for path in (fit, proven):
-            if os.path.exists(path):
-                os.remove(path)
-        with open(points, "w", encoding="utf-8") as file:
-            json.dump(without(last.values, sorted(self.result.model.unticked)), file)
-        output = self.options.output_for(last.target)
-        asked = self.options.form.words("fit")
-
-        def applied(found: dict[str, Any], values: dict[str, Any]) -> None:
-            self._aligned({**found, "values": values, "target": last.target})
-
-        def assessed(found: dict[str, Any]) -> None:
-            arguments = ["apply", proven, "-o", output, *words]
-            self._begin(arguments, lambda done: applied(done, found["values"]), goes_on=True)
-
-        def fitted(_: dict[str, Any]) -> None:
-            self._begin(["assess", fit, "-o", proven], assessed, goes_on=True)
-
-        self._begin(["fit", points, "-o", fit, *asked], fitted)
+    def cancel(self) -> None:
+        """Stop what runs."""
+        if self.many.running:
+            self.many.cancel()
+        elif self.exports.running:
+            self.exports.cancel()
+        else:
+            self.job.cancel()
 
     def ask_undo(self) -> None:
         """Ask whether the last result is to go, and its file with it."""
@@ -150,8 +149,11 @@ class GeoregDock(QgsDockWidget):
         told = self.history.undo(delete=delete)
         self.running.logged("info", told)
         if self.history.last is not None:
-            self._show(self.history.last)
-        self.options.show_output(self.inputs.paths()[1])
+            self.show_run(self.history.last)
+        else:
+            self.desk.cleared()
+        self.exports.forget(files_of(self.history.runs))
+        self.inputs.look()
 
     def copy_command(self) -> None:
         """Put the command line of the last run on the clipboard."""
@@ -170,7 +172,7 @@ class GeoregDock(QgsDockWidget):
         with open(result, "w", encoding="utf-8") as file:
             json.dump(last.values, file)
         arguments = ["report", result, "-o", report, "--overwrite"]
-        self._begin(arguments, lambda _: QDesktopServices.openUrl(QUrl.fromLocalFile(report)), beside=True)
+        self.begin(arguments, lambda _: QDesktopServices.openUrl(QUrl.fromLocalFile(report)), beside=True)
 
     def open_setup(self) -> None:
         """The page of QGIS's options where the Python of georeg is chosen."""
@@ -179,14 +181,26 @@ class GeoregDock(QgsDockWidget):
     def shut(self) -> None:
         """End what runs, and leave nothing on the canvas: the plugin is unloaded. Layers stay, for they are the user's now."""
         QgsProject.instance().cleared.disconnect(self._project_cleared)
+        self.desk.release()
         self.job.close()
+        self.exports.release()
+        self.many.release()
         self.view.release()
         self.inputs.release()
+        self.where.release()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # --- runs ---------------------------------------------------------------------------------------------------------
 
-    def _words(self, verb: str) -> list[str] | None:
+    def file(self, name: str) -> str:
+        """A file that goes with the panel."""
+        return os.path.join(self._folder, name)
+
+    def output_for(self, target: str) -> str:
+        """Where the corrected copy of a target goes."""
+        return self.options.output_for(self.exports.place_of(target))
+
+    def words(self, verb: str) -> list[str] | None:
         """Words of the options; None where one of them cannot be used, which is then said."""
         try:
             return self.options.words(verb, everywhere=self.inputs.everywhere)
@@ -194,28 +208,73 @@ class GeoregDock(QgsDockWidget):
             self.result.show_verdict(refusal("usage", str(exc), ""))
             return None
 
-    def _begin(
+    def _asked(self, verb: str) -> Asked | None:
+        """What is asked of the pair; None where that cannot be asked, which is then said."""
+        try:
+            return pair_asked(verb, self.inputs, self.where, self.options, self.exports)
+        except ValueError as exc:
+            self.result.show_verdict(refusal("usage", str(exc), ""))
+            return None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something runs, of which there is one at a time."""
+        return bool(self.job.running or self.exports.running or self.many.running)
+
+    def wait(self) -> None:
+        """Something begins: what was shown goes, and nothing else can be asked."""
+        self.view.release()
+        self.result.clear()
+        self._show_running(True)
+
+    def prepare(self, steps: list[Any], begin: Callable[[], None]) -> None:
+        """Write what only QGIS can read, beside the window, and then begin."""
+        if self.busy:
+            return
+        if not all(step.is_there for step in steps):
+            self.wait()
+        self._otherwise = None
+        self.exports.start(steps, begin, self.not_prepared)
+
+    def not_prepared(self, code: str, message: str, hint: str) -> None:
+        """What georeg would need cannot be had: the run has ended."""
+        self._outcome = None
+        self._failed(code, message, hint)
+        self._ended()
+
+    def _show_running(self, running: bool) -> None:
+        self.running.set_running(running)
+        self.many.panel.set_running(running)
+        self.result.setEnabled(not running)
+
+    def begin(
         self,
         arguments: list[str],
         then: Callable[[dict[str, Any]], None],
         *,
         goes_on: bool = False,
         beside: bool = False,
+        otherwise: Callable[[str, str, str], None] | None = None,
     ) -> None:
-        """Run georeg; ``then`` hears the line of the result. ``beside``: what is shown stays."""
+        """Run georeg; ``then`` hears the line of the result. ``beside``: what is shown stays.
+
+        ``otherwise`` hears code, message and hint of a failure, which else takes the place of the verdict.
+        """
         if self.job.running:
             return
+        self._otherwise = otherwise
+        if not goes_on:
+            self.desk.hand.stop()
         if not beside and not goes_on:
             self.view.release()
             self.result.clear()
-            self._ties = []
+            self.shown_ties, self.by_hand = [], set()
         command = shlex.join(["georeg", *arguments])
         self._commands = [*self._commands, command] if goes_on else [command]
         self._then, self._outcome = then, None
         self.running.logged("info", command)
         if not goes_on:
-            self.running.set_running(True)
-            self.result.setEnabled(False)
+            self._show_running(True)
         self.job.start(arguments)
 
     def _tiepoints(self, path: str) -> None:
@@ -223,18 +282,22 @@ class GeoregDock(QgsDockWidget):
         try:
             with open(path, encoding="utf-8") as file:
                 text = file.read()
-            self._ties = ties(text)
+            self.shown_ties = ties(text, self.by_hand)
         except (OSError, ValueError, KeyError) as exc:
             self.running.logged("warning", f"{path}: {exc}")
             return
-        self.view.preview(self._ties, text, self.inputs.reference.currentLayer())
+        self.view.preview(self.shown_ties, text, self.inputs.reference.currentLayer())
 
     def _succeeded(self, line: dict[str, Any]) -> None:
         self._outcome = line
 
     def _failed(self, code: str, message: str, hint: str) -> None:
-        self.running.logged("warning" if code == "cancelled" else "error", f"{message} {hint}".strip())
+        said = f"{message}; {hint}" if hint else message
+        self.running.logged("warning" if code == "cancelled" else "error", said)
         told = [in_labels(text, self._schema) for text in (message, hint)]
+        if self._otherwise is not None:
+            self._otherwise(code, *told)
+            return
         self.result.show_verdict(refusal(code, *told), setup=code == "setup")
 
     def _ended(self) -> None:
@@ -244,23 +307,24 @@ class GeoregDock(QgsDockWidget):
         if outcome is not None:
             then(outcome)
         if not self.job.running:
-            self.running.set_running(False)
-            self.result.setEnabled(True)
+            self._show_running(False)
             if outcome is None and self.history.last is not None:
                 self.result.show_undo()  # of the result before, which is still on the map
             self.view.end_preview()
-            self._pair_changed()
+            self.inputs.look()  # what was exported is there by now
 
     # --- results ------------------------------------------------------------------------------------------------------
 
-    def _aligned(self, line: dict[str, Any]) -> None:
-        self._keep(line, str(line.get("output") or ""))
+    def aligned(self, line: dict[str, Any]) -> None:
+        """A pair was aligned."""
+        self.keep(line, str(line.get("output") or ""))
 
-    def _checked(self, line: dict[str, Any]) -> None:
-        self._keep(line, "")
+    def checked(self, line: dict[str, Any]) -> None:
+        """A pair was measured."""
+        self.keep(line, "")
 
-    def _keep(self, line: dict[str, Any], output: str) -> None:
-        """Remember a result, put it on the map and judge it."""
+    def keep(self, line: dict[str, Any], output: str, known: dict[str, Any] | None = None) -> None:
+        """Remember a result, put it on the map and judge it; ``known``: fields of the run beyond those of the line."""
         values = line["values"]
         inputs = values["tie_points"]["inputs"]
         target = str(line.get("target") or inputs["target"])
@@ -270,36 +334,46 @@ class GeoregDock(QgsDockWidget):
             output=output,
             commands=list(self._commands),
             values=values,
-            ties=list(self._ties),
+            ties=list(self.shown_ties),
+            **(known or {}),
         )
         crs = QgsCoordinateReferenceSystem.fromWkt(values["tie_points"]["crs"])
         pair = (self.inputs.reference.currentLayer(), self.inputs.target.currentLayer()) if output else (None, None)
         run.put_on_map(crs, *pair)
         self.history.add(run)
-        self._show(run)
+        self.show_run(run)
 
-    def _show(self, run: Run) -> None:
-        self._ties = run.ties
-        values = run.values
-        self.result.show_verdict(verdict(values) if run.output else checked(values))
-        self.result.show_figures(values, run.ties)
+    def show_run(self, run: Run) -> None:
+        """A result in the panel."""
+        self.shown_ties = run.ties
+        values, left_out = run.values, len(run.left_out)
+        self.result.show_verdict(verdict(values, left_out) if run.output else checked(values, left_out))
+        self.result.show_figures(values, run.ties, left_out)
         self.result.show_ties(run.ties, values["unit"], values["after"]["gsd"])
         self.result.show_actions(aligned=bool(run.output))
         self.view.show_run(run, values["after"]["gsd"], str(self.result.against.currentData()))
+        self.desk.run_shown(run)
 
     def _project_cleared(self) -> None:
         """Another project: results of the one before are not in it."""
         self.view.release()
         self.history = History()
+        self.exports.forget(())
+        self.many.clear()
         self.result.clear()
+        self.desk.cleared()
 
     def _other_pair(self) -> None:
         """What was said of a run without a result was of another pair."""
-        if not self.job.running and self.history.last is None:
+        pair = (self.inputs.reference.currentLayer(), self.inputs.target.currentLayer())
+        if pair != self._judged and not self.job.running and self.history.last is None:
             self.result.clear()
+        self._judged = pair
         self._pair_changed()
 
     def _pair_changed(self) -> None:
-        self.options.pair_changed(self.inputs.pair)
-        self.options.show_output(self.inputs.paths()[1])
+        reference = self.inputs.reference.currentLayer()
+        self.where.pair_changed(self.inputs.pair, reference.crs() if reference is not None else None)
+        self.many.pair_changed()
+        self.options.show_output(self.exports.place_of(self.inputs.paths()[1]))
         self.running.set_ready(self.inputs.pair.ready)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -32,17 +33,14 @@ _LOOKED_PX = 16
 class RasterStep:
     """Writes the pixels of a grid of a raster layer, in the layer's CRS, as they are: none is interpolated."""
 
-    def __init__(self, layer: QgsRasterLayer, grid: Grid, path: str) -> None:
+    def __init__(self, layer: QgsRasterLayer, grid: Grid, path: str, *, is_there: bool) -> None:
         self.path, self.grid = path, grid
+        self.is_there = is_there
+        """Whether it was exported before."""
         self.title = tr("Exporting “{name}”").format(name=layer.name())
         self.told = tr("“{name}” was exported for this area: {path}").format(name=layer.name(), path=path)
         self._layer = layer
         self._is_picture = is_picture(layer)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether it was exported before."""
-        return os.path.exists(self.path)
 
     def task(self) -> QgsTask:
         """What writes it; it has its own connection to the source."""
@@ -57,7 +55,7 @@ class RasterStep:
 
     def problem(self) -> str:
         """Why the file cannot be used once the task has ended; empty where it can."""
-        made = QgsRasterLayer(self.path, "exported", "gdal", _plain())
+        made = QgsRasterLayer(self.path, "exported", "gdal", plain_options())
         if not made.isValid():
             return tr("it could not be read or written to {path}").format(path=self.path)
         if self._is_picture and not _shows_anything(made):
@@ -71,7 +69,7 @@ def is_picture(layer: QgsRasterLayer) -> bool:
     return provider is not None and provider.dataType(1) in PICTURES
 
 
-def _plain() -> Any:
+def plain_options() -> Any:
     """A layer whose pixels are not read for a style."""
     options = QgsRasterLayer.LayerOptions()
     options.loadDefaultStyle = False
@@ -87,7 +85,8 @@ def _shows_anything(layer: QgsRasterLayer) -> bool:
         x = whole.xMinimum() + (k % _PLACES + 0.5) / _PLACES * whole.width()
         y = whole.yMinimum() + (k // _PLACES + 0.5) / _PLACES * whole.height()
         around = QgsRectangle(x - side_x / 2, y - side_y / 2, x + side_x / 2, y + side_y / 2)
-        if any(bytes(provider.block(alpha, around, _LOOKED_PX, _LOOKED_PX).data())):
+        block = provider.block(alpha, around, _LOOKED_PX, _LOOKED_PX)  # which owns what data() shows
+        if any(bytes(block.data())):
             return True
     return False
 
@@ -104,8 +103,9 @@ class Exports(QObject):
         super().__init__(parent)
         self.folder = os.path.join(folder, "exports")
         os.mkdir(self.folder)
-        self._names: dict[tuple, str] = {}
+        self._there: set[str] = set()
         self._places: dict[str, str] = {}
+        self._n_dropped = self._n_asked = 0
         self._left: list[Any] = []
         self._task: QgsTask | None = None
         self._then: Callable[[], None] = lambda: None
@@ -118,19 +118,16 @@ class Exports(QObject):
 
     def raster_step(self, layer: QgsRasterLayer, grid: Grid) -> RasterStep:
         """What exports this grid of a layer; the same again has the same file."""
-        key = (layer.id(), layer.source(), layer.crs().toWkt(), grid)
-        if key not in self._names:
-            self._names[key] = self.new_path(layer.name(), ".tif")
-            self._places[self._names[key]] = os.path.join(_home(), f"{plain_name(layer.name())}.tif")
-        return RasterStep(layer, grid, self._names[key])
+        key = (layer.id(), layer.source(), layer.crs().toWkt(), grid, self._n_dropped)
+        name = f"{plain_name(layer.name())}_{zlib.crc32(repr(key).encode()):08x}.tif"
+        path = os.path.join(self.folder, name)
+        self._places[path] = os.path.join(_home(), f"{plain_name(layer.name())}.tif")
+        return RasterStep(layer, grid, path, is_there=path in self._there and os.path.exists(path))
 
     def new_path(self, name: str, suffix: str) -> str:
-        """A file of this session that is not there yet."""
-        for k in range(1, 10000):
-            path = os.path.join(self.folder, f"{plain_name(name)}{'' if k == 1 else f'_{k}'}{suffix}")
-            if path not in self._names.values() and not os.path.exists(path):
-                return path
-        raise ValueError(tr("There are too many files in {folder}.").format(folder=self.folder))
+        """A file of this session that has not been asked for yet."""
+        self._n_asked += 1
+        return os.path.join(self.folder, f"{plain_name(name)}_{self._n_asked}{suffix}")
 
     def place_of(self, path: str) -> str:
         """A path beside which results go: for a file of this session, one in the folder of the project."""
@@ -150,10 +147,9 @@ class Exports(QObject):
     def forget(self, needed: Iterable[str]) -> None:
         """Remove the exported files but for those of a session's results."""
         kept = set(needed)
-        for path in list(self._names.values()):
-            if path not in kept and os.path.exists(path):
-                _remove(path)
-                self._lose(path)
+        for path in self._there - kept:
+            _remove(path)
+        self._there &= kept
 
     def release(self) -> None:
         """End what runs; the folder goes with that of the panel."""
@@ -187,25 +183,21 @@ class Exports(QObject):
         problem = step.problem()
         if problem:
             _remove(step.path)
-            self._lose(step.path)
             self._left = []
             self._failed("export", f"{step.title}: {problem}", "")
             return
         self._left.pop(0)
+        self._there.add(step.path)
         if step.told:
             self.said.emit("info", step.told)
         self._next()
-
-    def _lose(self, path: str) -> None:
-        """Know a file no more."""
-        self._names = {key: one for key, one in self._names.items() if one != path}
 
     def _drop(self, code: str, message: str) -> None:
         task, self._task = self._task, None
         if task is None:
             return
         path, self._left = self._left[0].path, []
-        self._lose(path)  # the next run writes to another file: this one may be written to for a while
+        self._n_dropped += 1  # the next run writes to another file: this one may be written to for a while
         with contextlib.suppress(RuntimeError):  # it has gone by itself
             task.taskTerminated.connect(lambda: _remove(path))
             task.taskCompleted.connect(lambda: _remove(path))

@@ -134,7 +134,7 @@ def rows(values: dict[str, Any]) -> list[Row]:
     for key, name in (("rmse", "RMSE"), ("ce90", "CE90"), ("bias_x", tr("bias east")), ("bias_y", tr("bias north"))):
         cells = [name]
         for part in (before, after):
-            own, px = _number(part[key], signed="bias" in key), _number(part[key] / part["gsd"], signed="bias" in key)
+            own, px = number(part[key], signed="bias" in key), number(part[key] / part["gsd"], signed="bias" in key)
             cells += ["", px] if plain else [own, px]
         found.append(tuple(cells))
     return found
@@ -154,6 +154,39 @@ def remarks(values: dict[str, Any], points: Sequence[Tie], left_out: int = 0) ->
     if by_hand := sum(tie.by_hand and tie.used for tie in points):
         told.append(tr("{n} by hand").format(n=by_hand))
     return ", ".join(told)
+
+
+def side_by_side(one: dict[str, Any], other: dict[str, Any]) -> list[Row]:
+    """Two results: a name, then what each has after its correction.
+
+    >>> part = {"rmse": 2.0, "ce90": 3.0, "bias_x": 0.0, "bias_y": 0.0, "gsd": 10.0, "n": 9}
+    >>> values = {"unit": "m", "after": part, "model": {"kind": "affine"}, "displacement": [1.0, -2.0]}
+    >>> side_by_side(values, values)[0]
+    ('RMSE', '2 m (0.2 px)', '2 m (0.2 px)')
+    """
+    found = []
+    for key, name in (("rmse", "RMSE"), ("ce90", "CE90"), ("bias_x", tr("bias east")), ("bias_y", tr("bias north"))):
+        parts = [(values["after"], values["unit"]) for values in (one, other)]
+        found.append((name, *(measured(p[key], unit, p["gsd"], signed="bias" in key) for p, unit in parts)))
+    found.append((tr("check points"), *(str(values["after"]["n"]) for values in (one, other))))
+    found.append((tr("model"), *(str(values["model"]["kind"]) for values in (one, other))))
+    for axis, name in enumerate((tr("moved east"), tr("moved north"))):
+        shifts = [(values["displacement"][axis], values) for values in (one, other)]
+        found.append((name, *(measured(v, w["unit"], w["after"]["gsd"], signed=True) for v, w in shifts)))
+    return found
+
+
+def in_a_line(values: dict[str, Any], by_hand: int = 0) -> str:
+    """A result in a few words, for a list.
+
+    >>> part = {"rmse": 2.0, "gsd": 10.0, "n": 9}
+    >>> in_a_line({"unit": "m", "after": part, "model": {"kind": "affine"}}, 1)
+    'affine, RMSE 0.2 px of 9, 1 by hand'
+    """
+    after = values["after"]
+    text = tr("{kind}, RMSE {px:.2g} px of {n}")
+    told = [text.format(kind=values["model"]["kind"], px=after["rmse"] / after["gsd"], n=after["n"])]
+    return ", ".join(told + ([tr("{n} by hand").format(n=by_hand)] if by_hand else []))
 
 
 def measured(length: float, unit: str, gsd: float, *, signed: bool = False) -> str:
@@ -245,7 +278,9 @@ def check_numbers(values: dict[str, Any]) -> set[int]:
 
 def with_snapped(values: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """A result whose tie points are those of an answer of ``georeg snap``: one more, or one of them elsewhere."""
-    return {**values, "tie_points": {name: value for name, value in answer.items() if name != "snapped"}}
+    more = len(answer["status"]) - len(values["tie_points"]["status"])
+    held = {"role": [*values["role"], *[0] * more], "withheld_xy": [*values["withheld_xy"], *[None] * more]}
+    return {**values, **held, "tie_points": {name: value for name, value in answer.items() if name != "snapped"}}
 
 
 def snapped_tie(answer: dict[str, Any]) -> Tie:
@@ -275,7 +310,7 @@ def _sentence(text: str) -> str:
     return text if not text or text[-1] in ".!?" else text + "."
 
 
-def _number(value: float, *, signed: bool = False) -> str:
+def number(value: float, *, signed: bool = False) -> str:
     """Three digits, and none behind the third decimal, which means nothing."""
     sign = "+" if signed else ""
     return (

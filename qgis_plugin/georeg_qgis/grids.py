@@ -53,6 +53,16 @@ def common(one: Box, other: Box) -> Optional[Box]:
     return box if box[0] < box[2] and box[1] < box[3] else None
 
 
+def around(boxes: Sequence[Box]) -> Box:
+    """A box around several.
+
+    >>> around([(0, 0, 1, 1), (2, -1, 3, 0)])
+    (0, -1, 3, 1)
+    """
+    left, bottom, right, top = zip(*boxes)
+    return min(left), min(bottom), max(right), max(top)
+
+
 def widened(box: Box, by: float) -> Box:
     """With so much more on each side."""
     return box[0] - by, box[1] - by, box[2] + by, box[3] + by

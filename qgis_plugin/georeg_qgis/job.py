@@ -10,7 +10,18 @@ from typing import Any
 from qgis.PyQt.QtCore import QObject, QProcess, QProcessEnvironment, QTimer, pyqtSignal
 
 from . import env
-from .protocol import SETUP_HINT, Lines, WorkerError, cancel_line, check_hello, lost, parse, result_of, run_line, without_hint
+from .protocol import (
+    SETUP_HINT,
+    Lines,
+    WorkerError,
+    cancel_line,
+    check_hello,
+    lost,
+    parse,
+    result_of,
+    run_line,
+    without_hint,
+)
 from .settings_store import interpreter
 
 CANCEL_GRACE_MS = 800

@@ -10,7 +10,7 @@ from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLine
 
 from .params import Parameter, parameters, parts_of, whole_numbers, words
 
-LEFT_OUT = ("MAX_SHIFT_M", "OVERWRITE")
+LEFT_OUT = ("MAX_SHIFT_M", "AREA", "REF_MASK", "TGT_MASK", "OVERWRITE")
 """What the panel has elsewhere, or that would replace a file."""
 _NUMBERS = {"int": int, "float": float}
 

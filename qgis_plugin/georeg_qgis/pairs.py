@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Callable, Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -18,8 +19,12 @@ from qgis.core import (
     QgsUnitTypes,
 )
 
+from .compat import METRES
+from .grids import Box
 from .i18n import translated as tr
+from .sources import Source, ground_of, path_of, pixel_in, source_of
 
+__all__ = ["OUTPUT_MARK", "Looked", "Pair", "Problem", "guess", "pair", "path_of"]
 OUTPUT_MARK = "georeg/output"
 """Custom property of layers that the plugin made: they are not guessed as inputs."""
 _COARSE = 4.0
@@ -48,6 +53,9 @@ class Pair:
     """Coarser pixel size of the two, units of the reference's CRS."""
     unit: str = ""
     metres_per_unit: float = 1.0
+    reference: Source = Source()
+    target: Source = Source()
+    """Files, or what has to be exported first."""
 
     @property
     def ready(self) -> bool:
@@ -55,12 +63,16 @@ class Pair:
         return not any(problem.fatal for problem in self.problems)
 
 
-def path_of(layer: QgsMapLayer | None) -> str:
-    """The file that a worker can open for a layer; empty where there is none."""
-    if layer is None or not isinstance(layer, QgsRasterLayer) or layer.providerType() != "gdal":
-        return ""
-    source = str(layer.source()).split("|")[0]
-    return source if os.path.exists(source) or source.startswith(("/vsi", "http://", "https://", "s3://")) else ""
+@dataclass(frozen=True)
+class Looked:
+    """Where is looked for the target, as far as it decides what is exported."""
+
+    everywhere: bool = False
+    """The target's place is not to be believed."""
+    area: Callable[[QgsCoordinateReferenceSystem], Optional[Box]] = lambda _crs: None
+    """The box around the area in a CRS; None where it is the whole overlap."""
+    margin_m: float = 0.0
+    """How far is searched; 0 where that is left to georeg."""
 
 
 def guess(project: QgsProject) -> tuple[QgsRasterLayer | None, QgsRasterLayer | None]:
@@ -68,15 +80,20 @@ def guess(project: QgsProject) -> tuple[QgsRasterLayer | None, QgsRasterLayer | 
 
     The rule: of the rasters that are files, the topmost in the layer tree is the target, since what was added last is what is
     being worked at; the reference is the one below it that shares ground with it, or else the next one. Where names say it
-    (``ref`` or ``base`` in one, ``target`` or ``tgt`` in another), names decide. Layers that the plugin made are left out.
+    (``ref`` or ``base`` in one, ``target`` or ``tgt`` in another), names decide. A single file is the target where there is
+    another raster, such as a web map, to be its reference. Layers that the plugin made are left out.
     """
-    layers = [
+    rasters = [
         layer
         for layer in QgsLayerTree.layerOrder(project.layerTreeRoot())
-        if path_of(layer) and not layer.customProperty(OUTPUT_MARK)
+        if isinstance(layer, QgsRasterLayer) and layer.isValid() and not layer.customProperty(OUTPUT_MARK)
     ]
+    layers = [layer for layer in rasters if path_of(layer)]
     if len(layers) < 2:
-        return (layers[0] if layers else None), None
+        others = [layer for layer in rasters if layer not in layers]
+        if layers and others:
+            return others[0], layers[0]
+        return next(iter(layers + others), None), None
     named_ref = next((one for one in layers if _says(one, ("ref", "base"))), None)
     named_tgt = next((one for one in layers if one is not named_ref and _says(one, ("tgt", "target"))), None)
     if named_ref is not None:
@@ -91,8 +108,9 @@ def _says(layer: QgsMapLayer, words: tuple[str, ...]) -> bool:
     return any(part.startswith(word) for part in name for word in words)
 
 
-def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, *, everywhere: bool = False) -> Pair:
-    """Facts and problems of two layers, from their headers alone; ``everywhere``: the target's place is not to be believed."""
+def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked: Optional[Looked] = None) -> Pair:
+    """Facts and problems of two layers, from their headers alone."""
+    looked = looked or Looked()
     if reference is None or target is None:
         which = (
             tr("a reference and a target")
@@ -101,13 +119,14 @@ def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, *, eve
         )
         key = "reference" if reference is None else "target"
         return Pair("", (Problem(tr("Choose {which}.").format(which=which), key, tr("Open a file…")),))
-    problems = _file_problems(reference, target)
-    if problems:
-        return Pair("", tuple(problems))
     crs = reference.crs()
     unit = QgsUnitTypes.toAbbreviatedString(crs.mapUnits()) if crs.isValid() else "px"
-    metres = QgsUnitTypes.fromUnitToUnitFactor(crs.mapUnits(), QgsUnitTypes.DistanceMeters) if crs.isValid() else 1.0
-    ref_gsd, tgt_gsd = _gsd(reference, crs), _gsd(target, crs)
+    metres = QgsUnitTypes.fromUnitToUnitFactor(crs.mapUnits(), METRES) if crs.isValid() else 1.0
+    sources = _sources(reference, target, looked, metres)
+    problems = _source_problems(sources)
+    if problems:
+        return Pair("", tuple(problems), unit=unit, metres_per_unit=metres)
+    ref_gsd, tgt_gsd = (_gsd(layer, source, crs) for layer, source in zip((reference, target), sources))
     share = overlap_share(reference, target)
     parts = [tr("overlap {share:.0%} of the smaller").format(share=share)] if share else []
     pixels = (
@@ -116,16 +135,27 @@ def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, *, eve
     parts.append(tr("pixels {pixels}").format(pixels=pixels))
     names = [_crs_name(layer.crs()) for layer in (reference, target)]
     parts.append(names[0] if names[0] == names[1] else f"{names[0]} / {names[1]}")
-    problems = _ground_problems(reference, target, None if everywhere else share, ref_gsd, tgt_gsd)
-    return Pair(" · ".join(parts), tuple(problems), max(ref_gsd, tgt_gsd), unit, metres)
+    problems = _ground_problems(reference, target, None if looked.everywhere else share, ref_gsd, tgt_gsd)
+    return Pair(" · ".join(parts), tuple(problems), max(ref_gsd, tgt_gsd), unit, metres, *sources)
 
 
-def _file_problems(reference: QgsRasterLayer, target: QgsRasterLayer) -> list[Problem]:
-    for layer, key in ((reference, "reference"), (target, "target")):
-        if not path_of(layer):
-            text = tr("“{name}” is not a file that georeg can open: export it first (Layer ▸ Save As).")
-            return [Problem(text.format(name=layer.name()), key, tr("Open a file…"))]
-    if _same(path_of(reference), path_of(target)):
+def _sources(
+    reference: QgsRasterLayer, target: QgsRasterLayer, looked: Looked, metres: float
+) -> tuple[Source, Source]:
+    """Of both; a web map is cut by what the other covers, and by the area."""
+    found = []
+    for layer, other, whole in ((reference, target, False), (target, reference, True)):
+        crs = layer.crs()
+        ground = None if looked.everywhere else ground_of(other, crs, looked.margin_m, metres)
+        found.append(source_of(layer, ground, looked.area(crs) if crs.isValid() else None, whole=whole))
+    return found[0], found[1]
+
+
+def _source_problems(sources: tuple[Source, Source]) -> list[Problem]:
+    for source, key in zip(sources, ("reference", "target")):
+        if source.problem:
+            return [Problem(source.problem, key, tr("Open a file…"))]
+    if sources[0].path and sources[1].path and _same(sources[0].path, sources[1].path):
         return [Problem(tr("Reference and target are the same file."), "target", tr("Open another target…"))]
     return []
 
@@ -165,30 +195,11 @@ def overlap_share(reference: QgsRasterLayer, target: QgsRasterLayer) -> float | 
     return float(ref.intersection(tgt).area() / smaller) if smaller > 0 else 0.0
 
 
-def common_extent(reference: QgsRasterLayer, target: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> QgsRectangle:
-    """Extent of both together, in ``crs``."""
-    whole = QgsRectangle()
-    for layer in (reference, target):
-        transform = QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance())
-        whole.combineExtentWith(
-            transform.transformBoundingBox(layer.extent()) if layer.crs().isValid() else layer.extent()
-        )
-    return whole
-
-
-def _gsd(layer: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> float:
-    """Pixel size of a layer at its centre, in units of ``crs``."""
-    own = (layer.rasterUnitsPerPixelX() * layer.rasterUnitsPerPixelY()) ** 0.5
-    if not crs.isValid() or not layer.crs().isValid() or layer.crs() == crs:
-        return float(own)
-    centre = layer.extent().center()
-    step = QgsRectangle(centre.x() - 50 * own, centre.y() - 50 * own, centre.x() + 50 * own, centre.y() + 50 * own)
-    square = QgsGeometry.fromRect(step)
-    try:
-        square.transform(QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance()))
-    except QgsCsException:
-        return float(own)
-    return float(square.area() ** 0.5 / 100)
+def _gsd(layer: QgsRasterLayer, source: Source, crs: QgsCoordinateReferenceSystem) -> float:
+    """Pixel size that georeg will see, in units of ``crs``."""
+    if source.grid is not None and layer.crs() == crs:
+        return (source.grid.pixel_x * source.grid.pixel_y) ** 0.5
+    return pixel_in(layer, crs)
 
 
 def _crs_name(crs: QgsCoordinateReferenceSystem) -> str:

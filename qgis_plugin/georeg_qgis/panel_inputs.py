@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Callable
 from typing import Any
 
-from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsProviderRegistry, QgsRasterLayer
+from qgis.core import QgsMapLayer, QgsMapLayerProxyModel, QgsProject, QgsProviderRegistry, QgsRasterLayer, QgsUnitTypes
 from qgis.gui import QgsMapLayerComboBox
 from qgis.PyQt.QtCore import Qt, pyqtSignal
 from qgis.PyQt.QtWidgets import QFileDialog, QGridLayout, QLabel, QToolButton, QWidget
 
-from .pairs import OUTPUT_MARK, Pair, guess, pair, path_of
+from .compat import METRES
+from .exports import Exports
+from .pairs import OUTPUT_MARK, Looked, Pair, guess, pair, path_of
 
 _INK = {True: "#b3261e", False: "#8a5a00"}
 """Colour of a problem that stands in the way, and of one that does not."""
@@ -23,12 +26,18 @@ class InputsPanel(QWidget):
     changed = pyqtSignal()
     """Another pair, or the same with other facts; `pair` has them."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, exports: Exports, looked: Callable[[bool], Looked], parent: QWidget | None = None
+    ) -> None:
+        """``looked`` tells where is looked, given whether that is everywhere."""
         super().__init__(parent)
         self.everywhere = False
         self.pair = Pair("", ())
+        self._guessed: tuple = (None, None)
+        self._exports, self._looked = exports, looked
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(4)
         self.reference = self._row(grid, 0, self.tr("Reference"), self.tr("stays"), self._open_reference)
         self.target = self._row(grid, 1, self.tr("Target"), self.tr("moves"), self._open_target)
         self.swap_button = QToolButton()
@@ -53,7 +62,7 @@ class InputsPanel(QWidget):
         combo = QgsMapLayerComboBox()
         combo.setFilters(QgsMapLayerProxyModel.Filter.RasterLayer)
         combo.setAllowEmptyLayer(True)
-        combo.setMinimumContentsLength(8)
+        combo.setMinimumContentsLength(3)
         combo.setSizeAdjustPolicy(combo.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         button = QToolButton()
         button.setText("…")
@@ -64,15 +73,38 @@ class InputsPanel(QWidget):
         grid.addWidget(button, row, 2)
         return combo
 
-    def paths(self) -> tuple:
-        """Files of reference and target."""
-        return path_of(self.reference.currentLayer()), path_of(self.target.currentLayer())
+    def paths(self) -> tuple[str, str]:
+        """Files of reference and target, of which some may have to be exported first; empty where there is none."""
+        reference, target = (self._path(*side) for side in self._sides())
+        return reference, target
+
+    def metres_per_unit(self) -> float:
+        """Of the CRS of the reference."""
+        layer = self.reference.currentLayer()
+        known = layer is not None and layer.crs().isValid()
+        return float(QgsUnitTypes.fromUnitToUnitFactor(layer.crs().mapUnits(), METRES)) if known else 1.0
+
+    def steps(self) -> list[Any]:
+        """What has to be exported before the paths can be read."""
+        return [self._exports.raster_step(layer, source.grid) for layer, source in self._sides() if source.grid]
+
+    def _sides(self) -> tuple:
+        return (
+            (self.reference.currentLayer(), self.pair.reference),
+            (self.target.currentLayer(), self.pair.target),
+        )
+
+    def _path(self, layer: Any, source: Any) -> str:
+        if source.grid is not None:
+            return str(self._exports.raster_step(layer, source.grid).path)
+        return str(source.path) or path_of(layer)
 
     def guess(self) -> None:
         """Choose both by the rule of `pairs.guess`."""
         reference, target = guess(QgsProject.instance())
         self.reference.setLayer(reference)
         self.target.setLayer(target)
+        self._guessed = (reference, target)
 
     def swap(self) -> None:
         """Exchange reference and target."""
@@ -85,14 +117,26 @@ class InputsPanel(QWidget):
 
     def look(self) -> None:
         """See what the pair is, and say so."""
-        self.pair = pair(self.reference.currentLayer(), self.target.currentLayer(), everywhere=self.everywhere)
+        looked = self._looked(self.everywhere)
+        self.pair = pair(self.reference.currentLayer(), self.target.currentLayer(), looked)
         whole = self.pair.summary.replace(":", ":\u2060")  # an EPSG code is not broken
         lines = [html.escape(whole)] if whole else []
         for problem in self.pair.problems:
             link = f' <a href="{problem.action}">{html.escape(problem.label)}</a>' if problem.action else ""
             lines.append(f'<span style="color:{_INK[problem.fatal]}">{html.escape(problem.text)}</span>{link}')
+        lines += [html.escape(self._told(step, source)) for step, source in zip(self.steps(), self._exported())]
         self.line.setText("<br>".join(lines))
         self.changed.emit()
+
+    def _exported(self) -> list[Any]:
+        return [source for _, source in self._sides() if source.grid]
+
+    def _told(self, step: Any, source: Any) -> str:
+        """That a layer will be exported, or was; a long path may be broken."""
+        if step.is_there:
+            return str(step.told).replace("/", "/\u200b").replace("\\", "\\\u200b")
+        text = self.tr("{why}: {columns} × {rows} pixels of it are exported for this area first.")
+        return text.format(why=source.why, columns=source.grid.columns, rows=source.grid.rows)
 
     def release(self) -> None:
         """Hear no more of the project."""
@@ -107,7 +151,7 @@ class InputsPanel(QWidget):
         if all(layer.customProperty(OUTPUT_MARK) for layer in layers):
             return
         chosen = (self.reference.currentLayer(), self.target.currentLayer())
-        if chosen == (None, None):
+        if None in chosen and chosen in ((None, None), self._guessed):
             self.guess()
         elif None in chosen:
             empty, full = (self.reference, chosen[1]) if chosen[0] is None else (self.target, chosen[0])

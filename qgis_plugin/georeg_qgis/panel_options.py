@@ -1,4 +1,4 @@
-"""Presets, how far to search, where to write, and the rest of the options behind a fold."""
+"""Presets, where to look, where to write, and the rest of the options, each but the first behind a fold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from qgis.gui import QgsCollapsibleGroupBox
 from qgis.PyQt.QtWidgets import (
     QButtonGroup,
-    QDoubleSpinBox,
     QFileDialog,
     QGridLayout,
     QHBoxLayout,
@@ -21,7 +20,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .options_form import OptionsForm
-from .pairs import Pair
+from .panel_where import WherePanel
 from .params import load_schema
 
 PRESETS: dict[str, dict[str, str]] = {
@@ -30,22 +29,21 @@ PRESETS: dict[str, dict[str, str]] = {
     "bent": {"MODEL": "", "MAX_POINTS": "2000"},
 }
 """Values of options that each preset stands for: none, one shift; georeg's own choice; and more points, to follow a bend."""
-SEARCHING = ("align", "assess")
+SEARCHING = ("align", "assess", "batch")
 """Verbs that look for the target's place."""
-_FARTHEST_M = 1e7
 
 
 class OptionsPanel(QWidget):
     """What is asked of georeg, but for the pair itself."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, where: WherePanel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.form = OptionsForm(load_schema())
-        self._output = ""
-        self._gsd_m = 0.0
+        self.where = where
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(self._presets())
+        column.addWidget(where)
         self.fold = QgsCollapsibleGroupBox(self.tr("Advanced"))
         inside = QVBoxLayout(self.fold)
         inside.addLayout(self._basics())
@@ -88,19 +86,6 @@ class OptionsPanel(QWidget):
     def _basics(self) -> QGridLayout:
         grid = QGridLayout()
         grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(2, 1)
-        self.search_m, self.search_px = QDoubleSpinBox(), QDoubleSpinBox()
-        for spin, suffix, slot in ((self.search_m, " m", self._to_px), (self.search_px, " px", self._to_m)):
-            spin.setRange(0.0, _FARTHEST_M)
-            spin.setDecimals(1)
-            spin.setSuffix(suffix)
-            spin.setMinimumWidth(70)
-            spin.setSpecialValueText(self.tr("automatic"))
-            spin.setToolTip(self.tr("<p>Largest shift to accept. Automatic: as far as the smaller raster is long.</p>"))
-            spin.valueChanged.connect(slot)
-        grid.addWidget(QLabel(self.tr("Search within")), 0, 0)
-        grid.addWidget(self.search_m, 0, 1)
-        grid.addWidget(self.search_px, 0, 2)
         self.output = QLineEdit()
         self.output.setToolTip(self.tr("<p>The corrected copy. A file that exists is never replaced.</p>"))
         pick = QToolButton()
@@ -109,8 +94,8 @@ class OptionsPanel(QWidget):
         beside = QHBoxLayout()
         beside.addWidget(self.output)
         beside.addWidget(pick)
-        grid.addWidget(QLabel(self.tr("Write to")), 1, 0)
-        grid.addLayout(beside, 1, 1, 1, 2)
+        grid.addWidget(QLabel(self.tr("Write to")), 0, 0)
+        grid.addLayout(beside, 0, 1)
         return grid
 
     def choose(self, preset: str) -> None:
@@ -121,23 +106,13 @@ class OptionsPanel(QWidget):
     def reset(self) -> None:
         """Everything as it was at first."""
         self.form.reset()
-        self.search_m.setValue(0.0)
+        self.where.reset()
         self.choose("satellite")
 
-    def pair_changed(self, pair: Pair) -> None:
-        """Pixels of another size: the distance in metres stays."""
-        self._gsd_m = pair.gsd * pair.metres_per_unit
-        self.search_px.setEnabled(self._gsd_m > 0)
-        self._to_px(self.search_m.value())
-
     def words(self, verb: str, *, everywhere: bool = False) -> list[str]:
-        """Words of the command line after the two rasters and the output."""
+        """Words of the command line after the two rasters and the output, but for those of where to look."""
         said = self.form.words(verb)
-        if verb not in SEARCHING:
-            return said
-        if self.search_m.value() > 0:
-            said += ["--max-shift-m", f"{self.search_m.value():g}"]
-        if everywhere and "--initial" not in said:
+        if verb in SEARCHING and everywhere and "--initial" not in said:
             said += ["--initial", "none"]
         return said
 
@@ -148,17 +123,6 @@ class OptionsPanel(QWidget):
     def show_output(self, target: str) -> None:
         """Show the name that would be taken if nothing is written there."""
         self.output.setPlaceholderText(free_name(target) if target else "")
-
-    def _to_px(self, metres: float) -> None:
-        self._set(self.search_px, metres / self._gsd_m if self._gsd_m else 0.0)
-
-    def _to_m(self, pixels: float) -> None:
-        self._set(self.search_m, pixels * self._gsd_m)
-
-    def _set(self, spin: QDoubleSpinBox, value: float) -> None:
-        spin.blockSignals(True)
-        spin.setValue(value)
-        spin.blockSignals(False)
 
     def _pick_output(self, *_: Any) -> None:
         start = self.output.text() or self.output.placeholderText()

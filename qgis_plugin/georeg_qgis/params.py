@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +156,46 @@ def _worded(parameter: Parameter, value: Any) -> list[str]:
         value = ",".join(str(int(part)) for part in value)
     text = str(value)
     return [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+
+
+def values_of(schema: Mapping[str, Any], said: Sequence[str]) -> dict[str, Any]:
+    """Values of an algorithm's parameters for the words of a command line, its verb first; the inverse of `words`.
+
+    >>> option = {"name": "pin", "flag": "--pin", "type": "bool", "default": False}
+    >>> verb = {"groups": [{"options": [option]}], "inputs": [{"name": "reference"}], "output": {}}
+    >>> values_of({"verbs": {"align": verb}}, ["align", "a.tif", "-o", "b.tif", "--pin"])
+    {'REFERENCE': 'a.tif', 'OUTPUT': 'b.tif', 'PIN': True}
+    """
+    verb, left = said[0], list(said[1:])
+    known = {parameter.flag: parameter for parameter in parameters(schema, verb)}
+    inputs = [one["name"].upper() for one in schema["verbs"][verb]["inputs"]]
+    if inputs == ["INPUTS"]:  # of assess: two rasters, or a fit
+        inputs = ["REFERENCE", "TARGET"]
+    found: dict[str, Any] = {}
+    while left:
+        word, sign, text = left.pop(0).partition("=")
+        if word in ("-o", "--output"):
+            found["OUTPUT"] = left.pop(0)
+        elif word in known and known[word].kind in ("bool", "switch"):
+            found[known[word].name] = True if known[word].kind == "bool" else SWITCH[1]
+        elif word in known:
+            _put(found, known[word], text if sign else left.pop(0))
+        elif word.startswith("--no-") and "--" + word[5:] in known:
+            found[known["--" + word[5:]].name] = SWITCH[2]
+        elif inputs and not word.startswith("--"):
+            found[inputs.pop(0)] = word + sign + text
+    return found
+
+
+def _put(found: dict[str, Any], parameter: Parameter, text: str) -> None:
+    if parameter.kind == "ints":
+        found[parameter.name] = list(whole_numbers(text))
+    elif parameter.kind == "list":
+        found[parameter.name] = "|".join(filter(None, (found.get(parameter.name), text)))
+    elif parameter.kind in ("int", "float"):
+        found[parameter.name] = int(text) if parameter.kind == "int" else float(text)
+    else:
+        found[parameter.name] = text
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable
 
 from qgis.core import (
     QgsArrowSymbolLayer,
     QgsCategorizedSymbolRenderer,
     QgsCoordinateReferenceSystem,
+    QgsDataProvider,
     QgsFeature,
     QgsGeometry,
     QgsLayerTreeGroup,
@@ -22,6 +24,7 @@ from qgis.core import (
     QgsProject,
     QgsRasterLayer,
     QgsRendererCategory,
+    QgsVectorFileWriter,
     QgsVectorLayer,
 )
 from qgis.PyQt.QtGui import QColor
@@ -63,6 +66,8 @@ class Shown:
     """Ids of the layers of tie points."""
     hidden: list[str]
     """Ids of the user's layers that were switched off: the target, which would show beside the corrected one."""
+    beside: list[str] = field(default_factory=list)
+    """Files beside the output, which go with it."""
 
 
 def show(
@@ -81,6 +86,7 @@ def show(
     """
     group = QgsProject.instance().layerTreeRoot().insertGroup(0, f"georeg: {name}")
     layers: list[QgsMapLayer] = tie_layers(ties, crs)
+    beside = kept_beside(layers, output) if output else []
     dots, hidden, aligned = list(layers), [], None
     if output:
         aligned = raster_like(output, target)
@@ -115,6 +121,7 @@ def show(
         compared={key: layer.id() for key, layer in compared.items()},
         dots=[layer.id() for layer in dots],
         hidden=hidden,
+        beside=beside,
     )
 
 
@@ -154,7 +161,7 @@ def remove(shown: Shown) -> None:
     if in_tree(shown.group):
         project.layerTreeRoot().removeChildNode(shown.group)
     shown.group, shown.aligned = None, ""
-    shown.layer_ids, shown.compared, shown.dots, shown.hidden = [], {}, [], []
+    shown.layer_ids, shown.compared, shown.dots, shown.hidden, shown.beside = [], {}, [], [], []
 
 
 def in_tree(group: QgsLayerTreeGroup | None) -> bool:
@@ -183,6 +190,36 @@ def tie_layers(ties: Sequence[Tie], crs: QgsCoordinateReferenceSystem) -> list[Q
     return [arrows, points]
 
 
+def kept_beside(layers: list[QgsMapLayer], output: str) -> list[str]:
+    """Write layers of tie points into a GeoPackage beside the output, and have them read from there; the files written.
+
+    What lies in memory alone would go with QGIS: those that cannot be written stay there, and QGIS asks before it closes.
+    """
+    path = free_path(os.path.splitext(output)[0] + "_tie_points", ".gpkg")
+    options = QgsVectorFileWriter.SaveVectorOptions()
+    options.driverName = "GPKG"
+    written = []
+    for layer, name in zip(reversed(layers), ("tie points", "residuals")):
+        options.layerName = name
+        existing = QgsVectorFileWriter.ActionOnExistingFile
+        options.actionOnExistingFile = existing.CreateOrOverwriteLayer if written else existing.CreateOrOverwriteFile
+        context = QgsProject.instance().transformContext()
+        error, *_ = QgsVectorFileWriter.writeAsVectorFormatV3(layer, path, context, options)
+        if error != QgsVectorFileWriter.WriterError.NoError:
+            break
+        renderer = layer.renderer().clone()
+        layer.setDataSource(f"{path}|layername={name}", layer.name(), "ogr", QgsDataProvider.ProviderOptions())
+        layer.setRenderer(renderer)
+        written = [path]
+    return written
+
+
+def free_path(stem: str, suffix: str) -> str:
+    """A name that no file has."""
+    names = (f"{stem}{suffix}" if k == 1 else f"{stem}_{k}{suffix}" for k in itertools.count(1))
+    return next(path for path in names if not os.path.exists(path))
+
+
 def _layer(kind: str, name: str, crs: QgsCoordinateReferenceSystem, features: Sequence) -> QgsVectorLayer:
     layer = QgsVectorLayer(f"{kind}?field=number:int&field=what:string&field=residual:double", name, "memory")
     layer.setCrs(crs)
@@ -194,7 +231,6 @@ def _layer(kind: str, name: str, crs: QgsCoordinateReferenceSystem, features: Se
         made.append(feature)
     layer.dataProvider().addFeatures(made)
     layer.updateExtents()
-    layer.setCustomProperty("skipMemoryLayersCheck", 1)  # they can be made again: no question when QGIS closes
     return layer
 
 

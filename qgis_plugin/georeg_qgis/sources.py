@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsGeometry,
     QgsMapLayer,
     QgsProject,
     QgsProviderRegistry,
@@ -22,8 +23,6 @@ from .exports import is_picture
 from .grids import MOST_DATA_PX, MOST_PICTURE_PX, Box, Grid, common, own_grid, picture_grid, widened
 from .i18n import translated as tr
 
-AreaBox = Callable[[QgsCoordinateReferenceSystem], Optional[Box]]
-"""The box around the area that was chosen, in a CRS; None where the whole overlap is."""
 _REMOTE = ("/vsi", "http://", "https://", "s3://")
 _MARGIN = 0.1
 """More of the reference than the target covers, as a share of the target's longer side, where no search distance is set."""
@@ -176,8 +175,12 @@ def pixel_in(layer: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> float:
         return float(own)
     centre = layer.extent().center()
     around = widened((centre.x(), centre.y(), centre.x(), centre.y()), 50 * own)
-    box = box_in(around, layer.crs(), crs)
-    return float(own) if box is None else math.sqrt((box[2] - box[0]) * (box[3] - box[1])) / 100
+    square = QgsGeometry.fromRect(QgsRectangle(*around))
+    try:
+        square.transform(QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance()))
+    except QgsCsException:
+        return float(own)
+    return math.sqrt(square.area()) / 100
 
 
 def box_of(rectangle: QgsRectangle) -> Box:

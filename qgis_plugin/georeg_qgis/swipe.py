@@ -1,4 +1,4 @@
-"""Before and after on the canvas: another image left of a line that is dragged, or over all of it while a button is held."""
+"""Before and after on the canvas: another image left of a line that is dragged, on squares, or over all of it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Any
 from qgis.core import QgsMapRendererParallelJob, QgsMapSettings, QgsProject
 from qgis.gui import QgsMapCanvas, QgsMapCanvasItem, QgsMapTool
 from qgis.PyQt.QtCore import QPointF, QRectF, Qt
-from qgis.PyQt.QtGui import QColor, QImage, QPen, QTextOption
+from qgis.PyQt.QtGui import QColor, QImage, QPainterPath, QPen, QTextOption
 
+Z = 50
+"""What is drawn above the other image has more."""
 _MARGIN = 8
+LEFT, SQUARES, EVERYWHERE = "left", "squares", "everywhere"
+"""Where the other image shows."""
+SQUARE_PX = 96
+"""Side of the squares of a checkerboard on the screen."""
 
 
 class OtherImage(QgsMapCanvasItem):
@@ -17,19 +23,23 @@ class OtherImage(QgsMapCanvasItem):
 
     def __init__(self, canvas: QgsMapCanvas) -> None:
         super().__init__(canvas)
-        self.setZValue(50)
+        self.setZValue(Z)
         self._canvas = canvas
         self._layers: list[str] = []
         self._job: QgsMapRendererParallelJob | None = None
         self.image: QImage | None = None
         self.at_px = canvas.width() // 2
-        self.everywhere = False
-        """Over the whole canvas, without a line."""
+        self.where = LEFT
         self.names = ("", "")
         """What is left and right of the line."""
         canvas.extentsChanged.connect(self.render)
         canvas.mapCanvasRefreshed.connect(self._sized)
         self.setVisible(False)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it covers the whole canvas."""
+        return self.where == EVERYWHERE
 
     def show_layers(self, layers: list[str], names: Any) -> None:
         """Draw these from now on, by their ids, the first on top."""
@@ -73,13 +83,26 @@ class OtherImage(QgsMapCanvasItem):
     def paint(self, painter: Any, option: Any = None, widget: Any = None) -> None:
         if self.image is not None:
             painter.save()
-            if not self.everywhere:
+            if self.where == LEFT:
                 painter.setClipRect(QRectF(0, 0, self.at_px, self._canvas.height()))
+            elif self.where == SQUARES:
+                painter.setClipPath(self._squares())
             painter.drawImage(QPointF(0, 0), self.image)
             painter.restore()
-        if not self.everywhere:
+        if self.where == LEFT:
             self._draw_line(painter)
         self._draw_names(painter)
+
+    def _squares(self) -> QPainterPath:
+        """Every second square of the canvas, from the middle, where one looks, outwards."""
+        middle = (self._canvas.width() // 2, self._canvas.height() // 2)
+        first = [at % SQUARE_PX - SQUARE_PX for at in middle]
+        path = QPainterPath()
+        for k, x in enumerate(range(first[0], self._canvas.width(), SQUARE_PX)):
+            for j, y in enumerate(range(first[1], self._canvas.height(), SQUARE_PX)):
+                if (k + j) % 2 == 0:
+                    path.addRect(QRectF(x, y, SQUARE_PX, SQUARE_PX))
+        return path
 
     def _draw_line(self, painter: Any) -> None:
         for colour, width in ((QColor(0, 0, 0, 160), 4), (QColor(255, 255, 255), 2)):
@@ -89,10 +112,12 @@ class OtherImage(QgsMapCanvasItem):
     def _draw_names(self, painter: Any) -> None:
         """Which image is where, as far as there is room."""
         metrics = painter.fontMetrics()
-        sides = ((self.names[0], -1),) if self.everywhere else ((self.names[0], -1), (self.names[1], 1))
+        sides = ((self.names[0], -1), (self.names[1], 1))
+        if self.where != LEFT:
+            sides = ((self.names[0] if self.everywhere else " / ".join(self.names), -1),)
         for name, side in sides:
             box = QRectF(metrics.boundingRect(name)).adjusted(0, 0, 12, 6)
-            x = _MARGIN if self.everywhere else self.at_px + (_MARGIN if side > 0 else -_MARGIN - box.width())
+            x = _MARGIN if self.where != LEFT else self.at_px + (_MARGIN if side > 0 else -_MARGIN - box.width())
             box.moveTo(x, _MARGIN)
             painter.fillRect(box, QColor(0, 0, 0, 170))
             painter.setPen(QColor(255, 255, 255))

@@ -8,7 +8,7 @@ from typing import Any
 
 from qgis.PyQt.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt, pyqtSignal
 
-from .figures import Tie, by_residual
+from .figures import Tie, by_residual, number
 from .i18n import translated as tr
 
 _WORDS = {
@@ -38,6 +38,7 @@ class TieTable(QAbstractTableModel):
         super().__init__(parent)
         self.ties: list[Tie] = []
         self.unticked: set[int] = set()
+        self._at_first: set[int] = set()
         self._unit, self._gsd = "", 1.0
 
     def set_ties(self, ties: Sequence[Tie], unit: str, gsd: float) -> None:
@@ -45,9 +46,15 @@ class TieTable(QAbstractTableModel):
         self.beginResetModel()
         self.ties = by_residual(ties)
         self.unticked = {tie.number for tie in ties if tie.what == "disabled"}
+        self._at_first = set(self.unticked)
         self._unit, self._gsd = unit, gsd
         self.endResetModel()
         self.unticked_changed.emit()
+
+    @property
+    def changed(self) -> bool:
+        """Whether other points are unticked than were at first."""
+        return self.unticked != self._at_first
 
     def put_tie(self, tie: Tie) -> None:
         """One more at the top, or the one of its number elsewhere; what is unticked stays so."""
@@ -73,10 +80,12 @@ class TieTable(QAbstractTableModel):
         return 0 if parent.isValid() else 5
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = 0) -> Any:
-        if role != Qt.ItemDataRole.DisplayRole or orientation != Qt.Orientation.Horizontal:
+        if orientation != Qt.Orientation.Horizontal:
             return None
-        names = (self.tr("use"), self.tr("no."), self.tr("what"), self.tr("residual [{u}]"), self.tr("[px]"))
-        return names[section].format(u=self._unit)
+        if role == Qt.ItemDataRole.ToolTipRole and section in (_RESIDUAL, _PIXELS):
+            return self.tr("Residual: how far from the reference the correction leaves it")
+        names = (self.tr("use"), self.tr("no."), self.tr("what"), self.tr("off [{u}]"), self.tr("[px]"))
+        return names[section].format(u=self._unit) if role == Qt.ItemDataRole.DisplayRole else None
 
     def flags(self, index: QModelIndex) -> Any:
         flags = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
@@ -94,23 +103,23 @@ class TieTable(QAbstractTableModel):
                 if _plain_enums()
                 else (Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             )
+        if role == Qt.ItemDataRole.ToolTipRole and column == _WHAT:
+            return self._tip(tie)
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         if column == _NUMBER:
             return tie.number
         if column == _WHAT:
-            return self._what(tie)
+            return tr("by hand") if tie.by_hand else self._tip(tie)
         if column in (_RESIDUAL, _PIXELS):
             length = tie.residual / (self._gsd if column == _PIXELS else 1.0)
-            return "–" if math.isnan(length) else f"{length:.3g}"
+            return "–" if math.isnan(length) else number(length)
         return None
 
-    def _what(self, tie: Tie) -> str:
-        """What it did, or why it was rejected, in a word or two."""
+    def _tip(self, tie: Tie) -> str:
+        """What it did, or why it was rejected, in full."""
         what = tr(_WORDS.get(tie.what, tie.what.replace("_", " ")))
-        return tr("by hand, {what}").format(what=what) if tie.by_hand and tie.what != "kept" else (
-            tr("by hand, new") if tie.by_hand else what
-        )
+        return tr("by hand: {what}").format(what=what) if tie.by_hand else what
 
     def setData(self, index: QModelIndex, value: Any, role: int = 0) -> bool:
         if role != Qt.ItemDataRole.CheckStateRole or index.column() != _USE:

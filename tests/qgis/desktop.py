@@ -37,14 +37,18 @@ def missing() -> list[str]:
 
 
 def play(
-    out: Path, reference: Path = SAMPLES / "shift_reference.tif", target: Path = SAMPLES / "shift_target.tif"
+    out: Path,
+    reference: Path = SAMPLES / "shift_reference.tif",
+    target: Path = SAMPLES / "shift_target.tif",
+    session: str = "driven",
+    more: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Play the session; what it found, with ``killed``: how the worker ended once QGIS was killed."""
+    """Play a session, which is told ``more``; what it found, with ``killed``: how the worker ended once QGIS was killed."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="georeg-desktop-") as made, _display() as display:
         home = Path(made)
-        job = {"out": str(out.resolve())}
+        job = {"out": str(out.resolve()), "here": str(Path(__file__).parent), **(more or {})}
         (home / "data").mkdir()
         (home / "run").mkdir(mode=0o700)
         for key, path in (("reference", reference), ("target", target), ("other", SAMPLES / "polynomial_target.tif")):
@@ -56,7 +60,7 @@ def play(
         }  # fmt: skip
         with _started(["openbox"], environment), open(out / "qgis.log", "w") as log:
             command = ["qgis", "--nologo", "--noversioncheck", "--profiles-path", f"{made}/profile"]
-            command += ["--code", str(Path(__file__).with_name("driven.py"))]
+            command += ["--code", str(Path(__file__).with_name(f"{session}.py"))]
             with _started(command, environment, log) as qgis:
                 return _heard(out, qgis)
 
@@ -72,7 +76,7 @@ def _heard(out: Path, qgis: subprocess.Popen[bytes]) -> dict[str, Any]:
     if "error" not in found:
         qgis.send_signal(signal.SIGKILL)
         qgis.wait()
-        found["killed"] = _gone_s(found["workers"])
+        found["killed"] = _gone_s(found.get("workers", []))
         (out / "report.json").write_text(json.dumps(found, indent=1))
     return found
 

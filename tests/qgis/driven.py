@@ -1,7 +1,4 @@
-"""A session of a person at QGIS, played by QTest: run by ``qgis --code``, told by ``desktop.py`` what to do with what.
-
-Each step is done, then waited for without keeping QGIS from its work; what was found is written to ``report.json``.
-"""
+"""A session of a person at QGIS: the whole of it, as ``docs/qgis.md`` tells it."""
 
 from __future__ import annotations
 
@@ -9,67 +6,16 @@ import json
 import os
 import sys
 import time
-import traceback
 
-from qgis import utils
-from qgis.core import QgsProject
-from qgis.PyQt.QtCore import QObject, QPoint, Qt, QTimer
-from qgis.PyQt.QtTest import QTest
-from qgis.PyQt.QtWidgets import QApplication, QMessageBox, QToolButton
+sys.path.insert(0, json.loads(os.environ["GEOREG_DESKTOP"])["here"])
 
-JOB = json.loads(os.environ["GEOREG_DESKTOP"])
-TICK_MS = 10
-LEFT = Qt.MouseButton.LeftButton
-iface = utils.iface
-found = {"blocked_s": {}, "busy_s": {}, "clicks": 0, "shots": [], "python_errors": []}
-phase = ["start"]
-last = [time.monotonic(), time.thread_time()]
-
-
-def tick() -> None:
-    """How long the window was not listening, and how long it was at work meanwhile, by what was going on."""
-    now = [time.monotonic(), time.thread_time()]
-    gaps = (now[0] - last[0] - TICK_MS / 1000, now[1] - last[1])
-    last[:] = now
-    for key, gap in zip(("blocked_s", "busy_s"), gaps):  # noqa: B905 - the Python of QGIS may be 3.9
-        found[key][phase[0]] = round(max(gap, found[key].get(phase[0], 0.0)), 3)
-
-
-def hear_errors(kind, value, trace) -> None:
-    """Of Python, which QGIS would only show in a bar."""
-    found["python_errors"].append("".join(traceback.format_exception(kind, value, trace)))
-
-
-def click(widget) -> None:
-    found["clicks"] += 1
-    QTest.mouseClick(widget, LEFT)
-
-
-def plugin():
-    return utils.plugins["georeg_qgis"]
-
-
-def workers() -> list:
-    """Process ids of the workers that this QGIS has."""
-    ours = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{name}/stat") as stat, open(f"/proc/{name}/cmdline") as line:
-                parent, state = stat.read().rpartition(")")[2].split()[1::-1]
-                if int(parent) == os.getpid() and state != "Z" and "georeg.cli" in line.read():
-                    ours.append(int(name))
-        except OSError:
-            pass
-    return ours
-
-
-def shot(name: str) -> None:
-    """What the whole screen shows."""
-    path = os.path.join(JOB["out"], f"{name}.png")
-    tick()
-    QApplication.primaryScreen().grabWindow(0).save(path)
-    found["shots"].append(path)
-    last[:] = time.monotonic(), time.thread_time()  # what that took is no fault of the plugin
+from playing import JOB, LEFT, Player, click, found, iface, idle, last, opened, phase, plugin, settled, shot  # noqa: E402
+from playing import toolbar_button, workers  # noqa: E402
+from qgis import utils  # noqa: E402
+from qgis.core import QgsProject  # noqa: E402
+from qgis.PyQt.QtCore import QObject, QPoint  # noqa: E402
+from qgis.PyQt.QtTest import QTest  # noqa: E402
+from qgis.PyQt.QtWidgets import QApplication, QMessageBox  # noqa: E402
 
 
 def groups() -> list:
@@ -83,31 +29,9 @@ def aligned_visible() -> bool:
     return bool(shown) and root.findLayer(shown[0].id()).isVisible() and not iface.mapCanvas().isDrawing()
 
 
-def idle() -> bool:
-    return not plugin().dock.job.running and not iface.mapCanvas().isDrawing()
-
-
-def settled(seconds: float):
-    """True once so much time has passed."""
-    until = time.monotonic() + seconds
-    return lambda: time.monotonic() > until
-
-
-def toolbar_button():
-    buttons = iface.mainWindow().findChildren(QToolButton)
-    return next(
-        b for b in buttons if b.defaultAction() and b.defaultAction().objectName() == "georegPanel" and b.isVisible()
-    )
-
-
 def session():
     """The steps; each yields what it waits for."""
-    sys.excepthook = hear_errors
-    iface.mainWindow().showMaximized()
-    found["loaded"] = utils.loadPlugin("georeg_qgis") and utils.startPlugin("georeg_qgis")
-    for key in ("reference", "target"):
-        iface.addRasterLayer(JOB[key], key if JOB.get("plain") else os.path.basename(JOB[key]).rpartition(".")[0])
-    yield settled(2.0)
+    yield from opened("reference", "target")
     yield from aligning()
     yield from comparing()
     yield from refitting()
@@ -189,7 +113,7 @@ def refitting():
         at = dock.result.table.visualRect(index).center()
         QTest.mouseClick(dock.result.table.viewport(), LEFT, pos=at)
     found["unticked"] = len(dock.result.model.unticked)
-    dock.options.search_m.setValue(500.0)  # which is of the search, and not of a refit
+    dock.where.search.set_search_m(500.0)  # which is of the search, and not of a refit
     began = time.monotonic()
     click(dock.result.refit_button)
     yield lambda: idle() and len(dock.history.runs) == 2
@@ -197,7 +121,7 @@ def refitting():
     found["refit_log"] = dock.running.log.toPlainText()
     found["switched_off"] = dock.history.last.values["tie_points"]["status"].count("disabled")
     found["refit_output"] = dock.history.last.output
-    dock.options.search_m.setValue(0.0)
+    dock.where.search.set_search_m(0.0)
     yield settled(0.7)
     shot("refit")
 
@@ -287,36 +211,4 @@ def reloading():
     found["workers"] = workers()
 
 
-class Player:
-    """Goes from step to step."""
-
-    def __init__(self) -> None:
-        self._steps, self._ready, self._until = session(), settled(2.0), time.monotonic() + 60
-        self.timer = QTimer()
-        self.timer.timeout.connect(self.play)
-        self.timer.start(TICK_MS)
-
-    def play(self) -> None:
-        tick()
-        try:
-            if not self._ready():
-                if time.monotonic() > self._until:
-                    raise TimeoutError(f"in {phase[0]}: {plugin().dock.running.log.toPlainText()}")
-                return
-            self._ready, self._until = next(self._steps), time.monotonic() + 60
-        except StopIteration:
-            self.end()
-        except Exception:  # noqa: BLE001 - whatever it is, it is told
-            found["error"] = traceback.format_exc()
-            shot("error")
-            self.end()
-
-    def end(self) -> None:
-        self.timer.stop()
-        path = os.path.join(JOB["out"], "report.json")
-        with open(path + ".part", "w") as file:
-            json.dump(found, file, indent=1)
-        os.replace(path + ".part", path)
-
-
-player = Player()
+player = Player(session())
