@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 LOCK = requirements/lock.txt
 BUILT = pyproject.toml hatch_build.py $(wildcard georeg/*.c georeg/matching/*.[ch]) $(LOCK)
 
-.PHONY: demo benchmarks test lowest lint lock plugin clean
+.PHONY: demo benchmarks test lowest lint lock plugin texts clean
 
 demo: $(VENV)/.demo  ## install, align sample_tiles/ and show what it did
 	$(BIN)/python sample_tiles/demo.py
@@ -37,6 +37,9 @@ lock:  ## pin the newest and the oldest set of versions; needs uv
 	uv pip compile -q --python-version 3.11 --extra dev --no-emit-index-url --no-header -o $(LOCK) pyproject.toml
 	uv pip compile -q --python-version 3.11 --extra test --resolution lowest-direct --no-emit-index-url --no-header \
 		-o requirements/lowest.txt pyproject.toml
+
+texts:  ## the catalogue of the plugin's texts, for translators
+	$(PYTHON) qgis_plugin/translations.py
 
 plugin:  ## the plugin for QGIS as a zip in dist/
 	$(PYTHON) qgis_plugin/build.py dist

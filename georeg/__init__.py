@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from georeg.alignment import Alignment as Alignment
     from georeg.apply import apply as apply
     from georeg.apply import apply_all as apply_all
+    from georeg.bands import BandAlignment as BandAlignment
+    from georeg.bands import align_bands as align_bands
     from georeg.batch import align_all as align_all
     from georeg.by_hand import fit_by_hand as fit_by_hand
     from georeg.errors import GeoregError as GeoregError
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from georeg.fit import fit as fit
     from georeg.gcps import read_points as read_points
     from georeg.in_place import undo as undo
+    from georeg.options import BandsOptions as BandsOptions
     from georeg.options import BatchOptions as BatchOptions
     from georeg.options import FitOptions as FitOptions
     from georeg.options import HandOptions as HandOptions
@@ -37,17 +40,28 @@ if TYPE_CHECKING:
     from georeg.options import LimitOptions as LimitOptions
     from georeg.options import MatchOptions as MatchOptions
     from georeg.options import PlaceOptions as PlaceOptions
+    from georeg.options import StackOptions as StackOptions
+    from georeg.options import StacOptions as StacOptions
     from georeg.options import WriteOptions as WriteOptions
     from georeg.remote import metered as metered
     from georeg.report.write import write_report as write_report
     from georeg.scene import Scene as Scene
     from georeg.snap import snap as snap
     from georeg.snap import with_tie_point as with_tie_point
+    from georeg.stac import StacScene as StacScene
+    from georeg.stac import read_items as read_items
+    from georeg.stac_items import corrected_item as corrected_item
+    from georeg.stac_items import write_item as write_item
+    from georeg.stack import align_stack as align_stack
+    from georeg.stack import write_stack as write_stack
+    from georeg.stack_result import Stack as Stack
     from georeg.tie_points import TiePoints as TiePoints
 
 _HOME = {
     "Accuracy": "accuracy",
     "Alignment": "alignment",
+    "BandAlignment": "bands",
+    "BandsOptions": "options",
     "BatchOptions": "options",
     "Fit": "fit",
     "FitOptions": "options",
@@ -58,23 +72,33 @@ _HOME = {
     "MatchOptions": "options",
     "PlaceOptions": "options",
     "Scene": "scene",
+    "Stack": "stack_result",
+    "StacOptions": "options",
+    "StacScene": "stac",
+    "StackOptions": "options",
     "TiePoints": "tie_points",
     "WriteOptions": "options",
     "align": "align",
     "align_all": "batch",
+    "align_bands": "bands",
+    "align_stack": "stack",
     "apply": "apply",
     "apply_all": "apply",
     "assess": "align",
+    "corrected_item": "stac_items",
     "export": "export",
     "fit": "fit",
     "fit_by_hand": "by_hand",
     "match": "align",
     "metered": "remote",
+    "read_items": "stac",
     "read_points": "gcps",
     "snap": "snap",
     "undo": "in_place",
     "with_tie_point": "snap",
+    "write_item": "stac_items",
     "write_report": "report.write",
+    "write_stack": "stack",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

@@ -66,13 +66,13 @@ class Frame:
         design = self.kind._design(uv)
         rows = np.zeros((len(uv), 2, design.shape[1], 2))
         rows[:, 0, :, 0] = rows[:, 1, :, 1] = design
-        return rows.reshape(len(uv), 2, 2 * design.shape[1])
+        return np.asarray(rows.reshape(len(uv), 2, 2 * design.shape[1]))
 
     def ground(self) -> FloatArray:
         """(25, 2) places all over the ground."""
         side = np.linspace(-1, 1, 5) * self.scale
         x, y = np.meshgrid(side, side)
-        return np.stack([x.ravel(), y.ravel()], axis=1) + np.array(self.origin_xy)
+        return np.asarray(np.stack([x.ravel(), y.ravel()], axis=1) + self.origin_xy)
 
     def of(self, model: PolynomialDisplacement) -> tuple[FloatArray, FloatArray]:
         """Coefficients (m,) in this frame of a model that is no richer, and their covariance (m, m)."""
@@ -474,36 +474,50 @@ def _connecting(network: Network, evidence: Evidence, good: NDArray[np.bool_]) -
     return kept
 
 
-def contested(found: Adjusted, gsd: float) -> dict[int, set[int]]:
-    """Scenes that would be corrected otherwise if a pair that was left out were right and another wrong, with nothing against it.
+@dataclass(frozen=True)
+class Doubt:
+    """What a scene's correction would be if a pair that was left out were right and another wrong, with nothing against it."""
 
-    Returns
-    -------
-    scenes
-        By the number of each, those of the pairs that were left out.
-    """
+    apart_px: float
+    """By how much it would be another, root mean square over the ground."""
+    scenes: frozenset[int]
+    """Of the pairs that were left out."""
+
+
+def doubts(found: Adjusted, gsd: float) -> dict[int, Doubt]:
+    """Of each scene for which there is one, the largest."""
     network, evidence = found.network, found.evidence
-    doubtful: dict[int, set[int]] = {}
+    rows = network.frame.rows(network.frame.ground()).reshape(-1, network.frame.n_terms)
+    worst: dict[int, Doubt] = {}
     for k in np.flatnonzero(~found.good):
-        ends = {int(evidence.ref[k]), int(evidence.tgt[k])}
-        beside = found.good & (np.isin(evidence.ref, list(ends)) | np.isin(evidence.tgt, list(ends)))
+        ends = [int(evidence.ref[k]), int(evidence.tgt[k])]
+        beside = found.good & (np.isin(evidence.ref, ends) | np.isin(evidence.tgt, ends))
         for other in np.flatnonzero(beside):
             good = found.good.copy()
             good[k], good[other] = True, False
-            if not np.array_equal(_connecting(network, evidence, good), good):
+            instead = _if(found, good, gsd)
+            if instead is None:
                 continue
-            try:
-                instead = solve(network, evidence.subset(good), found.noise)
-            except FitError:  # the others do not hold all corrections
-                continue
-            if (_contradicting(network, evidence, instead, found.noise, good, gsd) & good).any():
-                continue
-            rows = network.frame.rows(network.frame.ground()).reshape(-1, network.frame.n_terms)
             moved = (instead.theta - found.solution.theta) @ rows.T
-            apart_px = np.sqrt((moved**2).sum(axis=1) / (rows.shape[0] / 2)) / gsd
-            for scene in np.flatnonzero(apart_px > LEAST_BAD_PX):
-                doubtful.setdefault(int(scene), set()).update(ends)
-    return doubtful
+            apart_px = np.sqrt((moved**2).sum(axis=1) / (len(rows) / 2)) / gsd
+            for scene in network.free:
+                before = worst.get(scene, Doubt(0.0, frozenset()))
+                if apart_px[scene] > before.apart_px:
+                    worst[scene] = Doubt(float(apart_px[scene]), before.scenes.union(ends))
+    return worst
+
+
+def _if(found: Adjusted, good: NDArray[np.bool_], gsd: float) -> Solution | None:
+    """The corrections if other pairs were the good ones; None where these contradict each other, or do not hold all."""
+    network, evidence = found.network, found.evidence
+    if not np.array_equal(_connecting(network, evidence, good), good):
+        return None
+    try:
+        instead = solve(network, evidence.subset(good), found.noise)
+    except FitError:
+        return None
+    against = _contradicting(network, evidence, instead, found.noise, good, gsd) & good
+    return None if against.any() else instead
 
 
 def _times(matrices: FloatArray, vectors: FloatArray) -> FloatArray:

@@ -75,10 +75,21 @@ def stacked(
     GeoregError
         What an image was refused with.
     """
-    if isinstance(obj, xr.Dataset):
-        along = [name for name, array in obj.data_vars.items() if dim in array.dims]
-        others, obj = obj.drop_vars(along), obj[along]
-        return others.merge(stacked(obj, dim, found, resampling=resampling, refused=refused), join="right")
+    if not isinstance(obj, xr.Dataset):
+        return _stacked(obj, dim, found, resampling, refused)
+    along = [name for name, array in obj.data_vars.items() if dim in array.dims]
+    done = _stacked(obj[along], dim, found, resampling, refused)
+    others = obj.drop_vars(along).drop_dims([dim], errors="ignore")
+    return xr.Dataset({**others.data_vars, **done.data_vars}, attrs=obj.attrs)[list(obj.data_vars)]
+
+
+def _stacked(
+    obj: Object,
+    dim: Hashable,
+    found: Sequence[Alignment | GeoregError | None],
+    resampling: KernelKind,
+    refused: RefusedKind,
+) -> Object:
     done = []
     for i, (one, alignment) in enumerate(zip(slices(obj, dim), found, strict=True)):
         if isinstance(alignment, GeoregError):

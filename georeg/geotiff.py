@@ -181,6 +181,59 @@ def write_values(
             raise OutputError(f"{missing} of {path} was not written; is the disk full?")
 
 
+def write_bands(
+    source: Raster,
+    grid: GeoBox,
+    encoding: Encoding,
+    bands: Mapping[str, Mapping[str, str]],
+    blocks: Iterable[tuple[Window, NDArray[Any], NDArray[np.bool_]]],
+    path: str,
+    *,
+    creation: Creation | None = None,
+) -> None:
+    """Write bands of several files to one tiled GeoTIFF on ``grid``; without a nodata value it has one mask for all of them.
+
+    Parameters
+    ----------
+    source
+        Whose metadata the file takes over: that of the file, not of its bands.
+    grid
+        Grid of the output.
+    encoding
+        What the pixels are.
+    bands
+        Metadata of each band, by its description.
+    blocks
+        (window, pixels, valid), the first (bands, h, w), the other (h, w), in the order to write.
+    path
+        Destination.
+    creation
+        How the file is stored; by default a plain GeoTIFF.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    profile = _profile(grid, len(bands), encoding.dtype, encoding.nodata, creation or Creation())
+    masks: list[tuple[Window, NDArray[np.bool_]]] = []
+    with replacing(path) as temporary, bounded_cache(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        with opened(source.path) as file, opened(temporary, "w", **profile) as dataset:
+            dataset.update_tags(**file.tags())
+            dataset.descriptions = tuple(bands)
+            for number, items in enumerate(bands.values(), 1):
+                dataset.update_tags(number, **items)
+            for window, pixels, valid in blocks:
+                dataset.write(pixels, window=window)
+                masks.append((window, valid))
+        if encoding.nodata is None and not all(valid.all() for _, valid in masks):
+            with opened(temporary, "r+") as dataset:
+                for window, valid in masks:
+                    dataset.write_mask(valid, window=window)
+        if missing := truncated_block(temporary):
+            raise OutputError(f"{missing} of {path} was not written; is the disk full?")
+
+
 def write_grid(
     values: NDArray[np.float64], transform: Affine, crs: str | None, names: tuple[str, ...], path: str
 ) -> None:

@@ -15,6 +15,7 @@ KernelKind = Literal["auto", "nearest", "bilinear", "cubic", "lanczos"]
 FormatKind = Literal["auto", "gtiff", "cog", "vrt"]
 InitialKind = Literal["auto", "geotransform", "gcps", "center", "none"]
 DeviceKind = Literal["cpu", "cuda", "auto"]
+RigKind = Literal["affine", "homography", "polynomial2", "polynomial3"]
 
 
 def option(default: Any, doc: str, *, metavar: str | None = None) -> Any:
@@ -133,6 +134,19 @@ class PlaceOptions:
 
 
 @dataclass(frozen=True)
+class StacOptions:
+    """What an Item of a corrected raster is about."""
+
+    corrected: str | None = option(None, "the corrected raster, as georeg align or apply wrote it")
+    asset: str | None = option(
+        None,
+        "asset of the Item that was corrected: its key, or the name, common name or role that it alone has; by default the only "
+        "one that is data",
+        metavar="NAME",
+    )
+
+
+@dataclass(frozen=True)
 class WriteOptions:
     """How the result is written."""
 
@@ -223,14 +237,32 @@ class StackOptions:
     append: str | None = option(
         None, "the stack.json of an earlier run, whose scenes stay as that run corrected them; only new ones are added"
     )
+    asset: str | None = option(
+        None, "of STAC items, which asset is the scene: its key, or the role or common name of a band", metavar="NAME"
+    )
     links: int = option(
-        6, "about how many pairs each scene is matched in: the likest in season and date, and far ones; few scenes: all"
+        8, "about how many pairs each scene is matched in: the likest in season and date, and far ones; few scenes: all"
     )
     pairs: str | None = option(
         None,
         "keep what pairs say in this file, and measure none again that it holds: a run that was cut off goes on; by default "
         "pairs.jsonl in the folder of the output",
     )
+
+
+@dataclass(frozen=True)
+class BandsOptions:
+    """How the bands of one instrument are put onto each other."""
+
+    onto: int = option(1, "the band that the others are put onto, by its place among the files of a capture, from 1")
+    model: RigKind = option(
+        "homography",
+        "of each band, one for all captures: a homography is what lenses that look the same way need, polynomials bend as well",
+    )
+    seed: int = option(0, "seed of the random sampling; the same seed gives the same bytes")
+    resampling: KernelKind = option("auto", "interpolation: auto is cubic (B-spline); lanczos has 3 lobes")
+    co: tuple[str, ...] = option((), "creation option of GDAL's GTiff driver, NAME=VALUE; may be repeated")
+    overwrite: bool = option(False, "replace the output file if it exists")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def parsed(argv: Sequence[str] | None, kind: type[argparse.ArgumentParser] = arg
     arguments.words = sys.argv[1:] if argv is None else list(argv)
     if hasattr(arguments, "in_place"):
         n_given = arguments.in_place + (arguments.output is not None)
-        if n_given > 1 or (n_given == 0 and arguments.verb != "batch"):
+        if n_given > 1 or (n_given == 0 and arguments.verb not in ("batch", "stack")):
             parser.error("give either -o FILE or --in-place")
     return arguments
 

@@ -39,7 +39,7 @@ NAME, PAIRS = "stack.json", "pairs.jsonl"
 """What stands in the folder of the outputs beside them."""
 LEAST_SHARED = 0.05
 """Scenes are matched where they share this much of the smaller one."""
-FEW_SCENES = 8
+FEW_SCENES = 10
 """Of so few scenes all pairs are matched."""
 _MORE_ROUNDS = 3
 
@@ -277,44 +277,36 @@ def write_stack(
         Two scenes have one name, or an output exists, is an input, or cannot be written.
     """
     writing, into = writing or WriteOptions(), os.fspath(folder)
-    check_writing(writing)
-    outputs = outputs_of([scene.path for scene in stack.corrected], into, writing)
     with made_folder(into):
-        check_outputs(outputs, [scene.path for scene in stack.scenes], into, writing)
+        outputs = checked_outputs([scene.path for scene in stack.scenes], into, writing)
+        outputs = {scene.path: outputs[scene.path] for scene in stack.corrected}
 
         def written(scene: StackScene) -> None:
             assert scene.alignment is not None
             apply(scene.alignment, outputs[scene.path], writing, executor=executor, device=device)
 
-        done = map(written, stack.corrected)
-        for _ in counted(done, len(stack.corrected), "write", progress):
+        for _ in counted(map(written, stack.corrected), len(stack.corrected), "write", progress):
             pass
         write_bytes((stack.to_json() + "\n").encode(), os.path.join(into, NAME))
     return outputs
 
 
-def check_writing(writing: WriteOptions) -> None:
-    """Raise for what cannot be asked of many scenes."""
-    for name in ("uncertainty", "in_place"):
-        if getattr(writing, name):
-            raise InputError(f"--{name.replace('_', '-')} is not of a stack; leave it out")
-
-
-def outputs_of(paths: Sequence[str], folder: str, writing: WriteOptions) -> dict[str, str]:
-    """Path of the output in a folder, by that of each scene."""
-    names = (output_name(os.path.basename(without_secrets(path)), writing) for path in paths)
-    return {path: os.path.join(folder, name) for path, name in zip(paths, names, strict=True)}
-
-
-def check_outputs(outputs: dict[str, str], inputs: Sequence[str], folder: str, writing: WriteOptions) -> None:
-    """Make sure that all can be written and nothing is lost.
+def checked_outputs(paths: Sequence[str], folder: str, writing: WriteOptions) -> dict[str, str]:
+    """Path of the output of each scene in a folder, once it is sure that all can be written and nothing is lost.
 
     Raises
     ------
+    InputError
+        ``writing`` asks for what is of one raster alone.
     OutputError
-        It is not so.
+        Two scenes have one name, or an output exists, is an input, or cannot be written.
     """
+    for name in ("uncertainty", "in_place"):
+        if getattr(writing, name):
+            raise InputError(f"--{name.replace('_', '-')} is not of a stack; leave it out")
+    names = (output_name(os.path.basename(without_secrets(path)), writing) for path in paths)
+    outputs = {path: os.path.join(folder, name) for path, name in zip(paths, names, strict=True)}
     check_names(outputs.values())
-    for path in outputs.values():
-        check_output(path, inputs, overwrite=writing.overwrite)
-    check_output(os.path.join(folder, NAME), inputs, overwrite=writing.overwrite)
+    for path in (*outputs.values(), os.path.join(folder, NAME)):
+        check_output(path, paths, overwrite=writing.overwrite)
+    return outputs

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from georeg.adjustment import Adjusted, Ties, contested, misclosure_px
+from georeg.adjustment import Adjusted, Doubt, Ties, doubts, misclosure_px
 from georeg.align import assess
 from georeg.choice import Candidate
 from georeg.errors import GeoregError, MatchError, VerificationError
@@ -24,6 +24,10 @@ from georeg.stack_inputs import Entry
 from georeg.stack_pairs import Measured
 from georeg.stack_result import Loops, StackPair, StackScene
 from georeg.tie_points import Inputs, TiePoints
+
+MAX_DOUBT_PX = 0.3
+"""A scene that could as well lie further away than this, if other pairs were the wrong ones, is refused; of less it is only
+less certain."""
 
 
 def pairs_of(
@@ -113,7 +117,7 @@ class Scenes:
         mine = [n for n, tie in enumerate(self.ties) if self.found.good[n] and scene in (tie.ref, tie.tgt)]
         kept = replace(kept, n_pairs=len(mine), error=None)
         try:
-            self._refuse_contested(scene)
+            self._refuse_doubtful(scene)
             alignment = assess(self._fit(scene, mine), self.limits, decided=True)
         except GeoregError as exc:
             return replace(kept, error=exc)
@@ -122,15 +126,16 @@ class Scenes:
         return replace(kept, model=model, sigma_px=self._sigma_px(model), alignment=alignment)
 
     @cached_property
-    def _contested(self) -> dict[int, set[int]]:
-        return contested(self.found, self.gsd)
+    def _doubts(self) -> dict[int, Doubt]:
+        return {} if self.found.good.all() else doubts(self.found, self.gsd)
 
-    def _refuse_contested(self, scene: int) -> None:
-        if scene in self._contested:
-            names = sorted(os.path.basename(self.entries[self.members[k]].path) for k in self._contested[scene])
+    def _refuse_doubtful(self, scene: int) -> None:
+        doubt = self._doubts.get(scene)
+        if doubt is not None and doubt.apart_px > MAX_DOUBT_PX:
+            names = sorted(os.path.basename(self.entries[self.members[k]].path) for k in doubt.scenes)
             raise VerificationError(
-                f"refused as ambiguous: what the pair of {' and '.join(names)} says contradicts others, and nothing tells which "
-                "are wrong; give more scenes or a larger --links"
+                f"refused as ambiguous: pairs of {', '.join(names)} contradict each other, and nothing tells which are wrong: it "
+                f"could as well lie {doubt.apart_px:.2g} px away; give more scenes or a larger --links"
             )
 
     def _sigma_px(self, model: PolynomialDisplacement) -> float:
@@ -143,6 +148,8 @@ class Scenes:
         kind, theta = self.found.network.kinds[scene], solution.theta[scene]
         assert kind is not None
         model: PolynomialDisplacement = model_of(solution, frame, scene, kind)
+        if scene in self._doubts:
+            model = model.less_certain((self._doubts[scene].apart_px * self.gsd) ** 2 / 2)
         if not is_still(frame, theta, solution.own()[scene], self.gsd):
             return model
         moved = moved_px(frame, theta, self.gsd) * self.gsd

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from georeg.options import (
+    BandsOptions,
     BatchOptions,
     ExecutionOptions,
     FitOptions,
@@ -14,6 +15,8 @@ from georeg.options import (
     LimitOptions,
     MatchOptions,
     PlaceOptions,
+    StackOptions,
+    StacOptions,
     WriteOptions,
 )
 
@@ -87,6 +90,39 @@ VERBS = (
         Output("for the corrected targets; without it they are only measured", required=False, metavar="FOLDER"),
         (InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, BatchOptions, ExecutionOptions),
         from_file="@",
+    ),
+    Verb(
+        "stack",
+        "correct many dates of one place together, so that they agree with each other",
+        (
+            Input(
+                "scenes",
+                "rasters, folders or patterns of such, a .csv table of paths and dates, or a .json STAC item collection; @FILE "
+                "stands for the lines of a file",
+                "file",
+                "+",
+            ),
+        ),
+        Output("for the corrected scenes and stack.json; without it they are only measured", False, "FOLDER"),
+        (StackOptions, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions),
+        from_file="@",
+        module="georeg.verb_stack",
+    ),
+    Verb(
+        "bands",
+        "put the bands of one instrument, a file each, onto each other in one file, by one rig for all captures",
+        (
+            Input(
+                "inputs",
+                "rasters of one band each; names that differ in what follows the last _ are of one capture, and where there are "
+                "several captures, all have the same endings; @FILE stands for the lines of a file",
+                count="+",
+            ),
+        ),
+        Output("the bands in one GeoTIFF; of several captures a FOLDER; without it they are only measured", required=False),
+        (BandsOptions, MatchOptions, LimitOptions, ExecutionOptions),
+        from_file="@",
+        module="georeg.verb_bands",
     ),
     Verb(
         "match",
@@ -163,6 +199,18 @@ VERBS = (
             "tie points: .gpkg, .geojson, .csv or .points (QGIS); correction: .vrt (GCPs), .json, .proj or .tif (a grid)"
         ),
         beside=("overwrite",),
+    ),
+    Verb(
+        "stac",
+        "write the STAC Item of a corrected raster: where it lies, how accurately, and by what",
+        (
+            Input("result", "file from georeg assess or align --json", "file"),
+            Input("item", "Item of the uncorrected raster, JSON; it is not changed", "file"),
+        ),
+        Output("the new Item, JSON"),
+        (StacOptions,),
+        beside=("overwrite",),
+        module="georeg.verb_stac",
     ),
     Verb(
         "schema",

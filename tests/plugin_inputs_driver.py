@@ -87,11 +87,19 @@ def wait(ready, seconds=60.0):
         time.sleep(0.002)
 
 
+def wait_s(seconds):
+    """So long."""
+    until = time.monotonic() + seconds
+    wait(lambda: time.monotonic() > until)
+
+
 def idle():
     return not dock.busy
 
 
 def click(widget):
+    for _ in range(5):  # what was just unfolded is laid out first
+        application.processEvents()
     QTest.mouseClick(widget, LEFT)
 
 
@@ -121,9 +129,13 @@ def align(button="align_button"):
     wait(idle)
     clock.timer.stop()
     run = dock.history.last
+    made = gdal.Open(run.output) if run and run.output else None
+    grid = [made.GetGeoTransform(), [made.RasterXSize, made.RasterYSize]] if made else [None, None]
     ties = [tie.ref_xy for tie in run.ties if tie.used] if run else []
     return {
         "verdict": dock.result.verdict.text(), "output": run.output if run else "", "busy_s": clock.most, "ties": ties,
+        "transform": grid[0], "size": grid[1],
+        "crs": made.GetSpatialRef().GetAuthorityCode(None) if made else None,
         "seconds": time.monotonic() - began, "log": dock.running.log.toPlainText(), "line": dock.inputs.line.text(),
         "command": run.commands[0] if run else "", "displacement": run.values["displacement"] if run else None,
         "reference": run.values["tie_points"]["inputs"]["reference"] if run else "",
@@ -162,8 +174,6 @@ wait(lambda: dock.inputs.pair.ready)
 found["guess"] = [dock.inputs.reference.currentLayer().name(), dock.inputs.target.currentLayer().name()]
 found["before"] = dock.inputs.line.text()
 
-if job.get("only") == "many":
-    pass
 # --- a web map ------------------------------------------------------------------------------------------------------------
 
 found["basemap"] = align()
@@ -180,12 +190,17 @@ for name, url in (("deaf", job["deaf"]), ("empty", job["empty"])):
     if name == "deaf":
         click(dock.running.align_button)
         wait(lambda: dock.exports.running)
-        wait(lambda began=time.monotonic(): time.monotonic() > began + 0.3)
+        wait_s(0.3)
         began = time.monotonic()
         click(dock.running.cancel_button)
         wait(idle)
-        found["cancel"] = {"seconds": time.monotonic() - began, "verdict": dock.result.verdict.text(), "left": exported()}
+        found["cancel"] = {
+            "seconds": time.monotonic() - began,
+            "verdict": dock.result.verdict.text(),
+            "left": exported(),
+        }
         found["cancel"]["ready"] = dock.running.align_button.isVisible()
+        wait(lambda: not exported(), 20)  # the task ends by itself, and what it wrote goes
     else:
         found["empty"] = align()
         found["empty left"] = exported()
@@ -293,7 +308,12 @@ click(search.measure_button)
 click_map(x, y)
 found["search"]["hint"] = search.note.text()
 click_map(x + 300, y + 400)
-found["search"]["measured"] = [search.search_m, search.in_px.value(), search.note.text(), iface.canvas.mapTool() is before]
+found["search"]["measured"] = [
+    search.search_m,
+    search.in_px.value(),
+    search.note.text(),
+    iface.canvas.mapTool() is before,
+]
 iface.canvas.setDestinationCrs(QgsCoordinateReferenceSystem("EPSG:3857"))
 search.set_search_m(0.0)
 
@@ -314,7 +334,9 @@ found["many"]["verdict"], found["many"]["log"] = dock.result.verdict.text(), doc
 wait(lambda: not dock.many.layers.busy)
 found["many"]["busy_s"] = clock.most
 found["many"]["stages"] = sorted(set(told))
-found["many"]["rows"] = [[row.name, row.grade, row.verdict, row.ce90, row.displacement, row.why] for row in many.model.rows]
+found["many"]["rows"] = [
+    [row.name, row.grade, row.verdict, row.ce90, row.displacement, row.why] for row in many.model.rows
+]
 found["many"]["headline"] = many.headline.text()
 group = dock.many.layers.group
 found["many"]["group"] = [group.name(), sorted(node.name() for node in group.findLayers())]
@@ -323,6 +345,7 @@ for k in range(len(many.model.rows)):
     click_at = many.table.visualRect(many.model.index(k, 0)).center()
     QTest.mouseClick(many.table.viewport(), LEFT, pos=click_at)
     found["many"]["extent"].append([many.why.text(), len(group.findLayers()), boxed(iface.canvas.extent())])
+found["many"]["next folder"] = many.output_folder()
 found["many"]["written"] = sorted(os.listdir(found["many"]["folder"]))
 
 dock.inputs.reference.setLayer(basemap)
@@ -335,7 +358,11 @@ found["many"]["exported"] = exported()
 # --- the end --------------------------------------------------------------------------------------------------------------
 
 again = GeoregDock(iface)
-found["open again"] = [again.where.fold.isCollapsed(), again.options.fold.isCollapsed(), again.many.panel.fold.isCollapsed()]
+found["open again"] = [
+    again.where.fold.isCollapsed(),
+    again.options.fold.isCollapsed(),
+    again.many.panel.fold.isCollapsed(),
+]
 folder = dock.exports.folder
 for one in (again, dock):
     one.shut()

@@ -29,13 +29,15 @@ ORDER = [
     "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes",
     "search", "snap", "uncertainty", "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance",
     "correct", "apply", "report.boards", "report.marks", "report.plots", "report.diagnostics", "report.plot_files",
-    "report.notebook", "alignment", "align", "manifest", "scene", "ledger", "batch", "report.findings", "report.looks", "report.chips",
+    "report.notebook", "alignment", "align", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch",
+    "graph", "adjustment", "stack_result", "stack_inputs", "stack_pairs", "stack_choice", "stack_solve", "stack_scenes",
+    "stack", "listing", "closing_stack", "report.findings", "report.looks", "report.chips",
     "report.similarity", "report.false_change", "report.residuals", "report.statements", "report.decomposition",
     "report.schema", "report.verdict", "report.command", "report.find", "report.change_raster", "report.refusal",
     "closing", "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame",
     "report.maps", "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
-    "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts",
-    "verb_reports", "verb_snap", "verbs", "answers", "serve", "cli",
+    "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts", "verb_stack",
+    "verb_reports", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
@@ -100,7 +102,7 @@ def test_public_names_survive_the_import_of_their_modules():
         _ = georeg.aline
 
 
-SELDOM = {"matplotlib", "pyogrio", "rich", "scipy", "skimage", "xarray"} | {
+SELDOM = {"matplotlib", "pyogrio", "pystac", "rich", "scipy", "skimage", "xarray"} | {
     f"georeg.{name}"
     for name in ("by_hand", "export", "gcps", "geopackage", "layers", "polygons", "report", "table", "vectors", "wkb")
 }

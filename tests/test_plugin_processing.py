@@ -127,6 +127,8 @@ def test_each_algorithm_explains_itself(qgis: Qgis, algorithm: str) -> None:
     told = json.loads(qgis.said("--json", "help", algorithm).stdout)
     assert len(told["algorithm_details"]["short_description"]) > 40
     advanced = [one["is_advanced"] for one in told["parameters"].values()] if told["parameters"] else []
+    chosen = [one for one in (told["parameters"] or {}).values() if one["type"]["name"] == "Enum"]
+    assert all("not its number" in one["description"] or "not its number" in json.dumps(one) for one in chosen)
     needed = [not one["optional"] and "default_value" not in one for one in told["parameters"].values()]
     assert any(advanced)
     assert not any(a and n for a, n in zip(advanced, needed, strict=True))
@@ -173,6 +175,23 @@ def test_apply_corrects_another_file_of_the_scene(qgis: Qgis, pair: tuple[str, s
     with rasterio.open(out) as corrected, rasterio.open(other) as given:
         np.testing.assert_array_equal(corrected.read(), given.read())
         assert corrected.transform != given.transform
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_apply_corrects_several_files_of_the_scene(qgis: Qgis, pair: tuple[str, str], tmp_path: Path, n: int) -> None:
+    fit = tmp_path / "fit.json"
+    qgis.run("georeg:match", REFERENCE=pair[0], TARGET=pair[1], OUTPUT=tmp_path / "p.json")
+    qgis.run("georeg:fit", POINTS=tmp_path / "p.json", OUTPUT=fit, MODEL="affine")
+    more = [moved(pair[1], tmp_path / f"band{k}.tif") for k in range(n)]
+    out, folder = tmp_path / "o.tif", tmp_path / "more"
+    refused = qgis.run("georeg:apply", RESULT=fit, MORE=more, OUTPUT=out)
+    assert refused.code == 1
+    assert "Name the folder" in refused.stderr
+    done = qgis.run("georeg:apply", RESULT=fit, MORE=more, OUTPUT=out, FOLDER=folder)
+    assert done.code == 0, done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == [f"band{k}.tif" for k in range(n)]
+    with rasterio.open(out) as first, rasterio.open(folder / "band0.tif") as other:
+        assert first.transform == other.transform
 
 
 def test_options_reach_georeg(qgis: Qgis, pair: tuple[str, str], tmp_path: Path) -> None:

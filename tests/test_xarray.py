@@ -26,7 +26,6 @@ from known import GSD, NORTH_UP, SHAPE, UTM, affine_truth, at, fitted, ramps
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from pystac.extensions.projection import ProjectionExtension
-from rasterio.windows import Window
 from scipy import ndimage
 
 import georeg
@@ -53,6 +52,7 @@ real = pytest.mark.skipif(not S2_REF.is_file(), reason=f"real imagery is absent:
 SIDE_PX, MARGIN_PX = 640, 24
 ORIGIN = Affine(10.0, 0, 400000, 0, -10.0, 5800000)
 RESAMPLED = georeg.WriteOptions(resample=True)
+QUICK = georeg.MatchOptions(matcher="phase", max_points=60, max_shift_m=200)
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +309,7 @@ def test_images_of_a_stack_agree_with_each_other(ground, to):
 
 def test_an_image_of_a_stack_that_is_refused_is_raised_or_left_out(ground):
     series = stack(ground).copy()
-    series[2] = np.random.default_rng(0).integers(1, 4000, series[2].shape)
+    series[2, :, 8:] = 0  # all cloud but for a border
     with pytest.raises(georeg.GeoregError) as refused:
         series.georeg.align_stack()
     with pytest.raises(type(refused.value)) as alone:
@@ -357,9 +357,9 @@ def test_what_cannot_be_used_is_refused_with_an_error_of_ours(ground, spoilt, er
 def test_a_pair_that_shares_nothing_is_refused_as_files_are(ground, tmp_path):
     ref, tgt = image(ground), nothing_in_common(ground)
     with pytest.raises((MatchError, FitError, VerificationError)) as of_arrays:
-        tgt.georeg.align(ref)
+        tgt.georeg.align(ref, matching=QUICK)
     with pytest.raises(type(of_arrays.value)) as of_files:
-        georeg.align(write(ref, tmp_path / "array_red"), write(tgt, tmp_path / "array_red2"))
+        georeg.align(write(ref, tmp_path / "array_red"), write(tgt, tmp_path / "array_red2"), matching=QUICK)
     words = str(of_files.value).replace("array_red2", "array:red").replace("array_red", "array:red")
     assert str(of_arrays.value) == words
 

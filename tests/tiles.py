@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from PIL import Image
 from rasterio.enums import Resampling
-from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
@@ -27,7 +27,7 @@ def write_tiles(path: str | Path, folder: Path, zooms: range) -> None:
             left, bottom, right, top = transform_bounds(source.crs, "EPSG:3857", *source.bounds)
             columns = range(int((left + EDGE) // (size * SIDE)), int((right + EDGE) // (size * SIDE)) + 1)
             rows = range(int((EDGE - top) // (size * SIDE)), int((EDGE - bottom) // (size * SIDE)) + 1)
-            grid = from_origin(columns[0] * SIDE * size - EDGE, EDGE - rows[0] * SIDE * size, size, size)
+            grid = Affine(size, 0, columns[0] * SIDE * size - EDGE, 0, -size, EDGE - rows[0] * SIDE * size)
             shape = {"width": len(columns) * SIDE, "height": len(rows) * SIDE}
             how = {"crs": "EPSG:3857", "transform": grid, "resampling": Resampling.cubic, "add_alpha": True}
             with WarpedVRT(source, **shape, **how) as warped:

@@ -57,7 +57,7 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
 
     def __init__(self) -> None:
         super().__init__()
-        self._job: list[str] = []
+        self._jobs: list[list[str]] = []
         self._python = ""
         self._files: dict[str, str] = {}
 
@@ -121,6 +121,10 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
             A layer or a parameter cannot be used.
         """
         raise NotImplementedError
+
+    def jobs_after(self, given: Mapping[str, Any], context: QgsProcessingContext) -> list[list[str]]:
+        """The same of further jobs that are done after it, with the same options."""
+        return []
 
     def finish(self, values: Mapping[str, Any]) -> None:
         """Write what the worker does not, once the job is done."""
@@ -187,10 +191,11 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
     ) -> bool:
         """Read the parameters, which is not for the thread of the job."""
         options = {each.name: value(self, each, given, context) for each in self._options()}
-        said = self.job(given, context) + words(self._options(), options)
-        if self.parameterAsBool(given, OVERWRITE, context):
-            said.append("--overwrite")
-        self._job, self._python = [self.VERB, *said], interpreter()
+        overwrite = ["--overwrite"] if self.parameterAsBool(given, OVERWRITE, context) else []
+        first = self.job(given, context) + words(self._options(), options)
+        shared = [parameter for parameter in self._options() if parameter.kind not in ("output", "html", "png")]
+        after = [[*said, *words(shared, options)] for said in self.jobs_after(given, context)]
+        self._jobs, self._python = [[self.VERB, *said, *overwrite] for said in (first, *after)], interpreter()
         return True
 
     def processAlgorithm(
@@ -199,7 +204,7 @@ class GeoregAlgorithm(QgsProcessingAlgorithm):
         """Have the worker do the job."""
         heard = _Heard(self, feedback)
         try:
-            result = Runner(self._python).run(self._job, heard.line, feedback.isCanceled)
+            result, *_ = [Runner(self._python).run(job, heard.line, feedback.isCanceled) for job in self._jobs]
         except WorkerError as exc:
             text = self.in_labels(str(exc))
             raise QgsProcessingException(text[:1].upper() + text[1:]) from exc

@@ -24,6 +24,7 @@ from .compat import RASTERS
 from .outputs import scenes_table
 
 POINTS, RESULT, TARGETS, SUMMARY = "POINTS", "RESULT", "TARGETS", "SUMMARY"
+MORE, FOLDER = "MORE", "FOLDER"
 _JSON, _CSV = "JSON (*.json)", "CSV (*.csv)"
 _REFERENCE_BANDS = {"REF_BANDS": REFERENCE}
 _BANDS = {"REF_BANDS": REFERENCE, "TGT_BANDS": TARGET}
@@ -175,7 +176,8 @@ class Apply(_OfTwoRasters):
     TITLE = "Apply a correction"
     HELP = (
         "Corrects a raster by a result of “Align”, “Assess” or, not proven, of “Fit a correction”: by default the raster that "
-        "was matched, else another band, mask or product of the same acquisition, which shares its wrong place."
+        "was matched, else another band, mask or product of the same acquisition, which shares its wrong place. More of these "
+        "go into a folder, each under its own name."
     )
     BANDS_OF: Mapping[str, str] = {}
 
@@ -184,11 +186,33 @@ class Apply(_OfTwoRasters):
         self.addParameter(QgsProcessingParameterFile(RESULT, self.tr("Result"), extension="json"))
         text = self.tr("Raster that shares the wrong place; by default the one that was matched")
         self.addParameter(QgsProcessingParameterRasterLayer(TARGET, text, None, True))
+        more = self.tr("More rasters that share it")
+        self.addParameter(QgsProcessingParameterMultipleLayers(MORE, more, RASTERS, None, True))
         self.addParameter(QgsProcessingParameterRasterDestination(OUTPUT, self.tr("Corrected")))
+        folder = self.tr("Folder of the corrected further rasters")
+        self.addParameter(QgsProcessingParameterFolderDestination(FOLDER, folder, None, True, False))
 
     def checkParameterValues(self, given: dict[str, Any], context: QgsProcessingContext) -> tuple[bool, str]:
-        """There is no pair."""
+        """There is no pair; more rasters need a folder."""
+        if given.get(MORE) and not given.get(FOLDER):
+            return False, self.tr("Name the folder for the further rasters.")
         return GeoregAlgorithm.checkParameterValues(self, given, context)
+
+    def jobs_after(self, given: Mapping[str, Any], context: QgsProcessingContext) -> list[list[str]]:
+        """Of the further rasters; of one alone the verb wants the file's name."""
+        if not given.get(MORE):
+            return []
+        result = os.path.abspath(self.parameterAsFile(given, RESULT, context))
+        try:
+            others = [path_of(layer) for layer in self.parameterAsLayerList(given, MORE, context)]
+        except ValueError as exc:
+            raise QgsProcessingException(str(exc)) from exc
+        output = self.file_for(given, FOLDER, context)
+        if len(others) == 1:
+            os.makedirs(output, exist_ok=True)
+            name = os.path.basename(others[0])
+            output = os.path.join(output, name if name.lower().endswith((".tif", ".tiff")) else f"{name}.tif")
+        return [[result, *others, "-o", output]]
 
     def job(self, given: Mapping[str, Any], context: QgsProcessingContext) -> list[str]:
         """Files to read and to write."""

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from qgis.core import QgsCoordinateReferenceSystem, QgsCoordinateTransform, QgsCsException, QgsGeometry, QgsPointXY, QgsProject
+from qgis.core import (
+    QgsCoordinateReferenceSystem,
+    QgsCoordinateTransform,
+    QgsCsException,
+    QgsGeometry,
+    QgsPointXY,
+    QgsProject,
+)
 from qgis.gui import QgsMapCanvas, QgsMapLayerComboBox, QgsRubberBand
 from qgis.PyQt.QtCore import pyqtSignal
 from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
@@ -105,7 +113,9 @@ class AreaBox(QWidget):
             return ["--area", path], [PolygonsStep(layer, path)]
         found = self._polygon()
         if found is None:
-            raise ValueError(self.tr("The area is a drawn polygon, but none is drawn yet; draw it under “Where to look”."))
+            raise ValueError(
+                self.tr("The area is a drawn polygon, but none is drawn yet; draw it under “Where to look”.")
+            )
         write_polygon(*found, path)
         return ["--area", path], []
 
@@ -166,10 +176,8 @@ class AreaBox(QWidget):
     def _other_layer(self, layer: Any) -> None:
         """Hear of the selection of the layer that is chosen."""
         if self._watched is not None:
-            try:
+            with suppress(RuntimeError, TypeError):  # the layer was removed
                 self._watched.selectionChanged.disconnect(self._show)
-            except (RuntimeError, TypeError):  # the layer was removed
-                pass
         self._watched = layer
         if layer is not None:
             layer.selectionChanged.connect(self._show)
@@ -189,7 +197,11 @@ class AreaBox(QWidget):
         elif key == DRAWN and self._drawn is None:
             text = self.tr("Nothing is drawn yet.")
         elif key == LAYER:
-            text = self.tr("Taken: {which}.").format(which=polygons_in_words(layer)) if layer else self.tr("No such layer.")
+            text = (
+                self.tr("Taken: {which}.").format(which=polygons_in_words(layer))
+                if layer
+                else self.tr("No such layer.")
+            )
         self.note.setText(text)
         self.note.setVisible(bool(text))
         self._show_band()

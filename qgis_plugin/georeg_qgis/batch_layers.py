@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from qgis.core import QgsLayerTreeGroup, QgsProject, QgsRasterLayer
 from qgis.PyQt.QtCore import QObject, QTimer
 
+from .i18n import translated as tr
 from .pairs import OUTPUT_MARK
 from .results import in_tree, raster_like
 from .scenes import SceneRow
@@ -67,6 +68,8 @@ class BatchLayers(QObject):
         layer = raster_like(path, like)
         if layer is None:
             return None
+        if path == target:  # it must not be taken for a result
+            layer.setName(tr("not aligned: {name}").format(name=layer.name()))
         layer.setCustomProperty(OUTPUT_MARK, "1")
         QgsProject.instance().addMapLayer(layer, False)
         root = QgsProject.instance().layerTreeRoot()
@@ -74,5 +77,3 @@ class BatchLayers(QObject):
         node.setExpanded(False)
         self._ids[path] = layer.id()
         return layer
-
-

@@ -70,7 +70,9 @@ class GeoregDock(QgsDockWidget):
         column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 4, 6)
         for part in (self.inputs, self.options, self.running, self.result, self.desk.list, self.many.panel):
-            part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)  # taller where it is narrower
+            part.setSizePolicy(
+                QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred
+            )  # taller where it is narrower
             column.addWidget(part)
         column.addWidget(self.running.details)
         column.addStretch(1)
@@ -196,6 +198,10 @@ class GeoregDock(QgsDockWidget):
         """A file that goes with the panel."""
         return os.path.join(self._folder, name)
 
+    def in_labels(self, text: str) -> str:
+        """A sentence of georeg with the options that it names called as they are on screen."""
+        return in_labels(text, self._schema)
+
     def output_for(self, target: str) -> str:
         """Where the corrected copy of a target goes."""
         return self.options.output_for(self.exports.place_of(target))
@@ -294,7 +300,7 @@ class GeoregDock(QgsDockWidget):
     def _failed(self, code: str, message: str, hint: str) -> None:
         said = f"{message}; {hint}" if hint else message
         self.running.logged("warning" if code == "cancelled" else "error", said)
-        told = [in_labels(text, self._schema) for text in (message, hint)]
+        told = [self.in_labels(text) for text in (message, hint)]
         if self._otherwise is not None:
             self._otherwise(code, *told)
             return

@@ -133,16 +133,14 @@ class Exports(QObject):
         """A path beside which results go: for a file of this session, one in the folder of the project."""
         return self._places.get(path, path)
 
-    def start(
-        self, steps: Sequence[Any], then: Callable[[], None], failed: Callable[[str, str, str], None]
-    ) -> None:
+    def start(self, steps: Sequence[Any], then: Callable[[], None], failed: Callable[[str, str, str], None]) -> None:
         """Do the steps that are not done yet; ``then`` is called once all are, or ``failed`` with code, message and hint."""
         self._left, self._then, self._failed = [step for step in steps if not step.is_there], then, failed
         self._next()
 
     def cancel(self) -> None:
         """Stop; the task may take its time, which nobody waits for, and leaves no file."""
-        self._drop("cancelled", "No file was changed")
+        self._drop("cancelled", tr("The export was cancelled. No file was changed"))
 
     def forget(self, needed: Iterable[str]) -> None:
         """Remove the exported files but for those of a session's results."""

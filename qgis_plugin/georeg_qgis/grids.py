@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 Box = tuple[float, float, float, float]
 """Least x, least y, largest x, largest y, map units."""
@@ -43,7 +42,7 @@ class Grid:
         return self.columns * self.rows
 
 
-def common(one: Box, other: Box) -> Optional[Box]:
+def common(one: Box, other: Box) -> Box | None:
     """What both cover; None where that is nothing.
 
     >>> common((0, 0, 2, 2), (1, 1, 3, 3)), common((0, 0, 1, 1), (1, 0, 2, 1))

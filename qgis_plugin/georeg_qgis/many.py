@@ -47,7 +47,7 @@ class Many(QObject):
     def cancel(self) -> None:
         """Stop looking at targets."""
         self._grounds.cancel()
-        self._dock.not_prepared("cancelled", "No file was changed", "")
+        self._dock.not_prepared("cancelled", self.tr("The run was cancelled. No file was changed"), "")
 
     def pair_changed(self) -> None:
         """Another reference, which is no target."""
@@ -72,10 +72,16 @@ class Many(QObject):
             return
         arguments = ["batch", *asked.paths, "-o", folder, *asked.words]
         self.panel.begin(folder)
-        dock.prepare(asked.steps, lambda: dock.begin(arguments, self._aligned))
+        n = len(asked.paths) - 1
+
+        def begin() -> None:
+            dock.begin(arguments, self._aligned)
+            dock.running.progressed({"stage": "scenes", "done": 0, "total": n})
+
+        dock.prepare(asked.steps, begin)
 
     def _aligned(self, line: dict[str, Any]) -> None:
-        rows = scene_rows(line["values"])
+        rows = scene_rows(line["values"], self._dock.in_labels)
         self.panel.show_rows(rows)
         self.layers.show(self.tr("georeg: batch of {n}").format(n=len(rows)), rows)
 

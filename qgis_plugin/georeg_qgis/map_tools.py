@@ -122,7 +122,9 @@ class PolygonTool(_ClickTool):
 
     def _draw(self, points: list) -> None:
         if self._band is not None:
-            flat = QgsGeometry.fromPolygonXY([points]) if len(points) >= _CORNERS else QgsGeometry.fromPolylineXY(points)
+            flat = (
+                QgsGeometry.fromPolygonXY([points]) if len(points) >= _CORNERS else QgsGeometry.fromPolylineXY(points)
+            )
             self._band.setToGeometry(flat if len(points) > 1 else QgsGeometry.fromPointXY(points[0]), None)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from qgis.PyQt.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
+from .i18n import translated as tr
 from .params import Parameter, parameters, parts_of, whole_numbers, words
 
 LEFT_OUT = ("MAX_SHIFT_M", "AREA", "REF_MASK", "TGT_MASK", "OVERWRITE")
@@ -43,7 +44,7 @@ class OptionsForm(QWidget):
 
     def _add(self, title: str, shown: list[Parameter]) -> None:
         """A heading that may be broken, where that of a QGroupBox would widen the panel, and its fields."""
-        heading = QLabel(f"<b>{html.escape(title)}</b>")
+        heading = QLabel(f"<b>{html.escape(tr(title))}</b>")
         heading.setWordWrap(True)
         heading.setContentsMargins(0, 8, 0, 0)
         self._column.addWidget(heading)
@@ -52,7 +53,7 @@ class OptionsForm(QWidget):
         grid.setColumnStretch(1, 2)
         for row, parameter in enumerate(shown):
             self._fields[parameter.name] = field = _field(parameter)
-            label = QLabel(parameter.label)
+            label = QLabel(tr(parameter.label))
             label.setWordWrap(True)
             label.setToolTip(field.toolTip())
             grid.addWidget(label, row, 0)
@@ -125,6 +126,6 @@ def _field(parameter: Parameter) -> QWidget:
         field = QLineEdit()
         field.setMinimumWidth(60)
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str("" if default is None else default)
-        field.setPlaceholderText(shown or "automatic")
-    field.setToolTip(f"<p>{parameter.help}</p><p><code>{parameter.flag}</code></p>")
+        field.setPlaceholderText(shown or tr("automatic"))
+    field.setToolTip(f"<p>{tr(parameter.help)}</p><p><code>{parameter.flag}</code></p>")
     return field

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
     QgsCsException,
+    QgsDistanceArea,
     QgsGeometry,
     QgsLayerTree,
     QgsMapLayer,
+    QgsPointXY,
     QgsProject,
     QgsRasterLayer,
-    QgsRectangle,
     QgsUnitTypes,
 )
 
 from .compat import METRES
 from .grids import Box
 from .i18n import translated as tr
-from .sources import Source, ground_of, path_of, pixel_in, source_of
+from .sources import Source, box_in, box_of, ground_of, path_of, pixel_in, source_of
 
 __all__ = ["OUTPUT_MARK", "Looked", "Pair", "Problem", "guess", "pair", "path_of"]
 OUTPUT_MARK = "georeg/output"
 """Custom property of layers that the plugin made: they are not guessed as inputs."""
+_STRETCHED = 0.02
+"""A map whose units are longer or shorter than on the ground by more than this share is told of."""
 _COARSE = 4.0
 """Pixels that differ by more than this factor are worth a word."""
 
@@ -69,7 +72,7 @@ class Looked:
 
     everywhere: bool = False
     """The target's place is not to be believed."""
-    area: Callable[[QgsCoordinateReferenceSystem], Optional[Box]] = lambda _crs: None
+    area: Callable[[QgsCoordinateReferenceSystem], Box | None] = lambda _crs: None
     """The box around the area in a CRS; None where it is the whole overlap."""
     margin_m: float = 0.0
     """How far is searched; 0 where that is left to georeg."""
@@ -108,7 +111,7 @@ def _says(layer: QgsMapLayer, words: tuple[str, ...]) -> bool:
     return any(part.startswith(word) for part in name for word in words)
 
 
-def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked: Optional[Looked] = None) -> Pair:
+def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked: Looked | None = None) -> Pair:
     """Facts and problems of two layers, from their headers alone."""
     looked = looked or Looked()
     if reference is None or target is None:
@@ -139,9 +142,7 @@ def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked
     return Pair(" · ".join(parts), tuple(problems), max(ref_gsd, tgt_gsd), unit, metres, *sources)
 
 
-def _sources(
-    reference: QgsRasterLayer, target: QgsRasterLayer, looked: Looked, metres: float
-) -> tuple[Source, Source]:
+def _sources(reference: QgsRasterLayer, target: QgsRasterLayer, looked: Looked, metres: float) -> tuple[Source, Source]:
     """Of both; a web map is cut by what the other covers, and by the area."""
     found = []
     for layer, other, whole in ((reference, target, False), (target, reference, True)):
@@ -173,11 +174,36 @@ def _ground_problems(
         problems.append(Problem(text, "everywhere", tr("Search everywhere"), fatal=True))
     elif share is None:
         problems.append(Problem(tr("The target is sought all over the reference."), "", "", fatal=False))
+    stretch = _stretch(reference, target)
+    if abs(stretch - 1) > _STRETCHED:
+        text = tr("Lengths are in units of {crs}: {stretch:.3g} of them are one on the ground here.")
+        told = text.format(crs=_crs_name(reference.crs()), stretch=stretch)
+        problems.append(Problem(told, "", "", fatal=False))
     ratio = max(ref_gsd, tgt_gsd) / max(min(ref_gsd, tgt_gsd), 1e-300)
     if share and ratio > _COARSE:
         text = tr("Pixels differ by a factor of {ratio:.3g}: only detail of the coarser is compared.")
         problems.append(Problem(text.format(ratio=ratio), "", "", fatal=False))
     return problems
+
+
+def _stretch(reference: QgsRasterLayer, target: QgsRasterLayer) -> float:
+    """How many units of the reference's map are one on the ground, at the target; 1 where that is not known."""
+    crs = reference.crs()
+    if not crs.isValid() or crs.isGeographic() or not target.crs().isValid():
+        return 1.0
+    measure = QgsDistanceArea()
+    measure.setSourceCrs(crs, QgsProject.instance().transformContext())
+    measure.setEllipsoid(crs.ellipsoidAcronym() or "EPSG:7030")
+    box = box_in(box_of(target.extent()), target.crs(), crs)
+    if box is None:
+        return 1.0
+    x, y, step = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 10
+    try:
+        ground = measure.measureLine(QgsPointXY(x - step, y), QgsPointXY(x + step, y))
+    except QgsCsException:
+        return 1.0
+    metres = 2 * step * QgsUnitTypes.fromUnitToUnitFactor(crs.mapUnits(), METRES)
+    return float(metres / ground) if ground > 0 else 1.0
 
 
 def overlap_share(reference: QgsRasterLayer, target: QgsRasterLayer) -> float | None:

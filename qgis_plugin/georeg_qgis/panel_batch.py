@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from qgis.core import QgsProject, QgsProviderRegistry
 from qgis.gui import QgsFileWidget
@@ -32,6 +31,8 @@ from .scene_table import SceneTable
 from .scenes import SceneRow, headline, output_folder, rasters_in
 from .sources import path_of
 
+_WIDEST_PX = 150
+"""Of a column, or a long name would push the others out of sight."""
 _PATH = Qt.ItemDataRole.UserRole
 
 
@@ -46,7 +47,7 @@ class BatchPanel(QWidget):
         super().__init__(parent)
         self.reference = ""
         """Path of the reference, which is no target; empty where it is not known."""
-        self._running = False
+        self._running = self._is_own_folder = False
         self.fold = fold(self.tr("Many targets"), "batch")
         inside = QVBoxLayout(self.fold)
         told = QLabel(self.tr("All are aligned to the reference above, each by itself, with the same options."))
@@ -123,6 +124,8 @@ class BatchPanel(QWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setResizeContentsPrecision(30)
+        header.setMaximumSectionSize(_WIDEST_PX)
+        header.setStretchLastSection(True)
         self.table.clicked.connect(self._clicked)
         self.why = QLabel()
         self.why.setWordWrap(True)
@@ -205,7 +208,8 @@ class BatchPanel(QWidget):
     # --- a run --------------------------------------------------------------------------------------------------------
 
     def begin(self, folder: str) -> None:
-        """A run begins; the same button afterwards goes on in the same folder, where what is done is left alone."""
+        """A run begins; if it is cancelled, the same button goes on in the same folder, where what is done is left alone."""
+        self._is_own_folder = not str(self.folder.filePath()).strip() or self._is_own_folder
         self.folder.setFilePath(folder)
         self.clear_rows()
 
@@ -215,8 +219,12 @@ class BatchPanel(QWidget):
         self._changed()
 
     def show_rows(self, rows: Sequence[SceneRow]) -> None:
-        """What became of each."""
+        """What became of each, at the end; the next run has a folder of its own, unless one was chosen."""
         self.model.set_rows(rows)
+        if self._is_own_folder:
+            self.folder.setFilePath("")
+            self._is_own_folder = False
+            self._changed()
         worst = rows[0].grade if rows else "good"
         colour = {"bad": "#b3261e", "care": "#8a5a00", "good": "#1a6b2b"}[worst]
         text = html.escape(self.tr(headline(rows)))
@@ -232,8 +240,7 @@ class BatchPanel(QWidget):
 
     def _clicked(self, index: QModelIndex) -> None:
         row = self.model.rows[index.row()]
-        said = f"{row.verdict}. {row.why}" if row.why else row.verdict
-        self.why.setText(f"{row.name}: {said}")
+        self.why.setText(f"{row.name}: {row.verdict}. {row.why}".strip())
         self.row_chosen.emit(row)
 
     def _changed(self) -> None:

@@ -26,9 +26,7 @@ class InputsPanel(QWidget):
     changed = pyqtSignal()
     """Another pair, or the same with other facts; `pair` has them."""
 
-    def __init__(
-        self, exports: Exports, looked: Callable[[bool], Looked], parent: QWidget | None = None
-    ) -> None:
+    def __init__(self, exports: Exports, looked: Callable[[bool], Looked], parent: QWidget | None = None) -> None:
         """``looked`` tells where is looked, given whether that is everywhere."""
         super().__init__(parent)
         self.everywhere = False

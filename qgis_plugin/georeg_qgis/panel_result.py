@@ -204,10 +204,11 @@ class ResultPanel(QWidget):
     def show_figures(self, values: dict[str, Any], ties: Sequence[Tie], left_out: int = 0) -> None:
         """Figures before and after; ``left_out``: check points that the user had switched off."""
         unit = values["unit"]
-        heads = (("before", unit), ("", "px"), ("after", unit), ("", "px"))
+        before, after = self.tr("before"), self.tr("after")
+        heads = ((before, unit), ("", "px"), (after, unit), ("", "px"))
         if unit == "px":
-            heads = (("", ""), ("before", "px"), ("", ""), ("after", "px"))
-        head = "".join(f"<td align=right><b>{self.tr(name) if name else ''}</b> {of}</td>" for name, of in heads)
+            heads = (("", ""), (before, "px"), ("", ""), (after, "px"))
+        head = "".join(f"<td align=right><b>{name}</b> {of}</td>" for name, of in heads)
         cells = "".join(
             f"<tr><td>{name}</td>"
             + "".join(f"<td align=right>{_strong(text, k > 1)}</td>" for k, text in enumerate(rest))

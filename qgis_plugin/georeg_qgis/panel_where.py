@@ -33,8 +33,10 @@ class WherePanel(QWidget):
         self.masks = {key: self._mask_combo() for key in FLAGS}
         self.fold = fold("", "where")
         form = QFormLayout(self.fold)
-        form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a narrow panel, fields stand below their names
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.setRowWrapPolicy(
+            QFormLayout.RowWrapPolicy.WrapLongRows
+        )  # in a narrow panel, fields stand below their names
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         rows = (
             (self.tr("Area"), self.area),
             (self.tr("Search within"), self.search),
@@ -50,6 +52,7 @@ class WherePanel(QWidget):
         self.search.changed.connect(self._limited)
         for combo in self.masks.values():
             combo.layerChanged.connect(self._limited)
+            combo.currentIndexChanged.connect(self._limited)  # layerChanged is silent where the layer was removed
         self._limited()
 
     def _mask_combo(self) -> QgsMapLayerComboBox:
@@ -59,7 +62,9 @@ class WherePanel(QWidget):
         combo.setCurrentIndex(0)
         combo.setMinimumContentsLength(8)
         combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        tip = self.tr("Clouds, water or snow, which are not to be matched: polygons, or a raster that is not zero there.")
+        tip = self.tr(
+            "Clouds, water or snow, which are not to be matched: polygons, or a raster that is not zero there."
+        )
         combo.setToolTip(f"<p>{tip}</p>")
         return combo
 
@@ -92,7 +97,9 @@ class WherePanel(QWidget):
     def _mask(self, layer: Any, exports: Exports) -> tuple[str, list[Any]]:
         if not isinstance(layer, QgsRasterLayer):
             if layer.featureCount() == 0:
-                raise ValueError(self.tr("The mask “{name}” has no polygons; choose another.").format(name=layer.name()))
+                raise ValueError(
+                    self.tr("The mask “{name}” has no polygons; choose another.").format(name=layer.name())
+                )
             path = exports.new_path("mask", ".gpkg")
             return path, [PolygonsStep(layer, path)]
         if is_picture(layer):

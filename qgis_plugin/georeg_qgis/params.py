@@ -95,7 +95,7 @@ def _parameter(option: Mapping[str, Any], help_text: str) -> Parameter:
         choices=choices,
         optional=default is None or kind == "list" or bool(option.get("optional")),
         label=label(name),
-        help=_sentence(help_text) + (f" One of the words {', '.join(choices)}." if choices else ""),
+        help=_sentence(help_text) + (f" Give a word, not its number: {', '.join(choices)}." if choices else ""),
     )
 
 

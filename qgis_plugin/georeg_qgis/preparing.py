@@ -24,9 +24,7 @@ class Asked:
     steps: list[Any]
 
 
-def pair_asked(
-    verb: str, inputs: InputsPanel, where: WherePanel, options: OptionsPanel, exports: Exports
-) -> Asked:
+def pair_asked(verb: str, inputs: InputsPanel, where: WherePanel, options: OptionsPanel, exports: Exports) -> Asked:
     """Of the pair that is chosen.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ class SceneTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return (row.name, row.verdict, row.ce90, row.displacement, row.why)[index.column()]
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{row.target}\n{row.why}".strip()
+            return f"<p>{html.escape(row.target)}</p><p>{html.escape(row.why)}</p>"
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 1:
             return QBrush(_INK[row.grade])
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,16 @@ class SceneRow:
         return os.path.basename(self.target) or self.target
 
 
-def scene_rows(values: Mapping[str, Any]) -> list[SceneRow]:
-    """The rows of a batch's result, what failed first: nobody should have to look for it."""
-    rows = [_row(scene) for scene in values["scenes"]]
+def scene_rows(values: Mapping[str, Any], in_labels: Callable[[str], str] = str) -> list[SceneRow]:
+    """The rows of a batch's result, what failed first: nobody should have to look for it.
+
+    ``in_labels`` calls the options that a sentence names as they are on screen.
+    """
+    rows = [_row(scene, in_labels) for scene in values["scenes"]]
     return sorted(rows, key=lambda row: _GRADES[row.grade])
 
 
-def _row(scene: Mapping[str, Any]) -> SceneRow:
+def _row(scene: Mapping[str, Any], in_labels: Callable[[str], str]) -> SceneRow:
     found, error = scene["alignment"], scene["error"] or {}
     ce90 = displacement = ""
     if found:
@@ -59,23 +62,32 @@ def _row(scene: Mapping[str, Any]) -> SceneRow:
         verdict=said,
         ce90=ce90,
         displacement=displacement,
-        why=str(error.get("message") or care),
+        why=_sentence(in_labels(str(error.get("message") or care))),
     )
 
 
 def _verdict(outcome: str, found: Any) -> tuple[str, str]:
     """A grade, and the verdict in few words."""
     if outcome == "refused":
-        return "bad", "Refused: do not use"
+        return "bad", "Refused"
     if outcome in ("over a limit", "quarantined"):
-        return "bad", "Over a limit: not written"
+        return "bad", "Over a limit"
     if outcome == "failed":
         return "bad", "Failed"
     if not found:
         return "care", outcome.capitalize()
     grade = verdict(found).grade
     title = {"aligned": "Aligned", "already aligned": "Already aligned"}.get(outcome, outcome.capitalize())
-    return grade, title if grade == "good" else f"{title}: take care"
+    return grade, title if grade == "good" else f"{title}, take care"
+
+
+def _sentence(text: str) -> str:
+    """
+    >>> _sentence("no overlap"), _sentence("")
+    ('No overlap.', '')
+    """
+    text = text.strip()
+    return text and text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
 def _signed(length: float) -> str:
@@ -89,7 +101,7 @@ def _signed(length: float) -> str:
 def headline(rows: Sequence[SceneRow]) -> str:
     """How many of them came out how, in a sentence.
 
-    >>> row = SceneRow("a.tif", "", "bad", "Refused: do not use", "", "", "no overlap")
+    >>> row = SceneRow("a.tif", "", "bad", "Refused", "", "", "no overlap")
     >>> headline([row]), headline([])
     ('1 of 1 scenes not aligned.', 'No scenes.')
     """

@@ -39,14 +39,16 @@ class SearchBox(QWidget):
             spin.setRange(0.0, _FARTHEST_M)
             spin.setDecimals(1)
             spin.setMinimumWidth(40)
-            spin.setSpecialValueText(self.tr("automatic"))
+            spin.setSpecialValueText(self.tr("auto"))
             spin.setToolTip(self.tr("<p>Largest shift to accept. Automatic: as far as the smaller raster is long.</p>"))
             spin.valueChanged.connect(slot)
             grid.addWidget(spin, 0, column)
         self.in_px.setSuffix(" px")
         self.measure_button = QPushButton(self.tr("Measure on the map"))
         self.measure_button.setCheckable(True)
-        tip = self.tr("Two clicks on the map: where something is in the target, and where the same is in the reference.")
+        tip = self.tr(
+            "Two clicks on the map: where something is in the target, and where the same is in the reference."
+        )
         self.measure_button.setToolTip(f"<p>{tip}</p>")
         self.measure_button.toggled.connect(self._measure)
         grid.addWidget(self.measure_button, 1, 0, 1, 2)

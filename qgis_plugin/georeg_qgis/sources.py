@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Optional
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
@@ -36,7 +35,7 @@ class Source:
 
     path: str = ""
     """Of its file; empty where it has to be exported."""
-    grid: Optional[Grid] = None
+    grid: Grid | None = None
     """What has to be exported, in the layer's CRS."""
     why: str = ""
     """Why it has to be."""
@@ -127,7 +126,9 @@ def _picture(layer: QgsRasterLayer, ground: Ground | None, area: Box | None, why
         if box is None:
             return Source(why=why, problem=tr("{why}, and nothing of the area lies there.").format(why=why))
     if box is None:
-        return Source(why=why, problem=tr("{why} of all the world; choose an area under “Where to look”.").format(why=why))
+        return Source(
+            why=why, problem=tr("{why} of all the world; choose an area under “Where to look”.").format(why=why)
+        )
     own = box_of(layer.extent())
     inside = common(box, own)
     if inside is None:

@@ -73,7 +73,9 @@ class PolygonsStep:
 
     def problem(self) -> str:
         """Why the file cannot be used once the task has ended; empty where it can."""
-        return "" if os.path.exists(self.path) else tr("its polygons cannot be written to {path}").format(path=self.path)
+        return (
+            "" if os.path.exists(self.path) else tr("its polygons cannot be written to {path}").format(path=self.path)
+        )
 
 
 def polygons_in_words(layer: QgsVectorLayer) -> str:

@@ -9,13 +9,29 @@ import time
 
 sys.path.insert(0, json.loads(os.environ["GEOREG_DESKTOP"])["here"])
 
-from playing import JOB, LEFT, Player, click, found, iface, idle, last, opened, phase, plugin, settled, shot  # noqa: E402
-from playing import toolbar_button, workers  # noqa: E402
-from qgis import utils  # noqa: E402
-from qgis.core import QgsProject  # noqa: E402
-from qgis.PyQt.QtCore import QObject, QPoint  # noqa: E402
-from qgis.PyQt.QtTest import QTest  # noqa: E402
-from qgis.PyQt.QtWidgets import QApplication, QMessageBox  # noqa: E402
+from qgis import utils
+from qgis.core import QgsProject
+from qgis.PyQt.QtCore import QObject, QPoint
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QApplication, QMessageBox
+
+from playing import (
+    JOB,
+    LEFT,
+    Player,
+    click,
+    found,
+    idle,
+    iface,
+    last,
+    opened,
+    phase,
+    plugin,
+    settled,
+    shot,
+    toolbar_button,
+    workers,
+)
 
 
 def groups() -> list:

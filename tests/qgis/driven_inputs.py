@@ -9,12 +9,25 @@ import sys
 
 sys.path.insert(0, json.loads(os.environ["GEOREG_DESKTOP"])["here"])
 
-from playing import JOB, LEFT, Player, click, found, iface, opened, phase, plugin, settled, shot  # noqa: E402
-from playing import toolbar_button  # noqa: E402
-from qgis.core import QgsProject, QgsRasterLayer  # noqa: E402
-from qgis.PyQt.QtCore import QPoint, Qt  # noqa: E402
-from qgis.PyQt.QtTest import QTest  # noqa: E402
-from qgis.PyQt.QtWidgets import QScrollArea  # noqa: E402
+from qgis.core import QgsProject, QgsRasterLayer
+from qgis.PyQt.QtCore import QPoint, Qt
+from qgis.PyQt.QtTest import QTest
+from qgis.PyQt.QtWidgets import QScrollArea
+
+from playing import (
+    JOB,
+    LEFT,
+    Player,
+    click,
+    found,
+    iface,
+    opened,
+    phase,
+    plugin,
+    settled,
+    shot,
+    toolbar_button,
+)
 
 RIGHT = Qt.MouseButton.RightButton
 

@@ -8,11 +8,25 @@ import sys
 
 sys.path.insert(0, json.loads(os.environ["GEOREG_DESKTOP"])["here"])
 
-from playing import JOB, LEFT, Player, click, found, iface, idle, opened, phase, plugin, settled, shot  # noqa: E402
-from playing import toolbar_button  # noqa: E402
-from qgis.core import QgsCoordinateTransform, QgsPointXY, QgsProject, QgsVectorLayer  # noqa: E402
-from qgis.PyQt.QtCore import QPoint, Qt  # noqa: E402
-from qgis.PyQt.QtTest import QTest  # noqa: E402
+from qgis.core import QgsCoordinateTransform, QgsPointXY, QgsProject, QgsVectorLayer
+from qgis.PyQt.QtCore import QPoint, Qt
+from qgis.PyQt.QtTest import QTest
+
+from playing import (
+    JOB,
+    LEFT,
+    Player,
+    click,
+    found,
+    idle,
+    iface,
+    opened,
+    phase,
+    plugin,
+    settled,
+    shot,
+    toolbar_button,
+)
 
 
 def session():
@@ -145,7 +159,12 @@ def refitting():
     yield settled(0.3)
     run = dock.history.last
     number = found["added"]["number"]
-    found["refitted"] = [sorted(run.by_hand), len(run.ties), run.ties[number - 1].by_hand, len(run.values["tie_points"]["status"])]
+    found["refitted"] = [
+        sorted(run.by_hand),
+        len(run.ties),
+        run.ties[number - 1].by_hand,
+        len(run.values["tie_points"]["status"]),
+    ]
     found["refit_figures"] = dock.result.figures.text()
     shot("hand_refit")
 
@@ -243,10 +262,14 @@ def reopening():
     iface.addProject(path)
     yield settled(1.0)
     last = dock.history.last
-    found["reopened"] = [[run.name for run in dock.history.runs] == names, last is not None and bool(last.shown.aligned)]
+    found["reopened"] = [
+        [run.name for run in dock.history.runs] == names,
+        last is not None and bool(last.shown.aligned),
+    ]
     found["reopened"] += [len(last.ties), dock.result.refit_button.isVisible(), len(last.shown.dots)]
     found["reopened_dots"] = [
-        isinstance(QgsProject.instance().mapLayer(one), QgsVectorLayer) and QgsProject.instance().mapLayer(one).featureCount()
+        isinstance(QgsProject.instance().mapLayer(one), QgsVectorLayer)
+        and QgsProject.instance().mapLayer(one).featureCount()
         for one in last.shown.dots
     ]
     shot("reopened")

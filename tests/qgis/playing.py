@@ -13,7 +13,6 @@ import time
 import traceback
 
 from qgis import utils
-from qgis.core import QgsProject
 from qgis.PyQt.QtCore import Qt, QTimer
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QApplication, QToolButton
