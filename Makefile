@@ -56,4 +56,4 @@ $(VENV)/.test: $(VENV)/bin/python $(BUILT)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-lowest demo_output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest .venv-qgis demo_output build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -27,6 +27,8 @@ BAD_CHANCE = 1e-4
 """A pair is left out where chance makes its misclosure as large with less than this probability."""
 LEAST_BAD_PX = 0.05
 """And where it is larger than this, root mean square over the ground."""
+LEAST_DOUBT_PX = 0.01
+"""What would move a scene by less raises no doubt."""
 LEAST_KAPPA = 0.01
 _ROUNDS = 12
 _STEPS = 40
@@ -502,7 +504,7 @@ def doubts(found: Adjusted, gsd: float) -> dict[int, Doubt]:
             apart_px = np.sqrt((moved**2).sum(axis=1) / (len(rows) / 2)) / gsd
             for scene in network.free:
                 before = worst.get(scene, Doubt(0.0, frozenset()))
-                if apart_px[scene] > before.apart_px:
+                if apart_px[scene] > max(before.apart_px, LEAST_DOUBT_PX):
                     worst[scene] = Doubt(float(apart_px[scene]), before.scenes.union(ends))
     return worst
 

@@ -72,15 +72,13 @@ def array_raster(
     """
     source: Source
     if isinstance(values, np.ndarray):
+        check_numbers(values.dtype, name)
         assert values.shape[1:] == grid.shape, "as many pixels as the grid"
         dtypes, source = (values.dtype.name,) * len(values), Held(values)
     else:
         source = values
     assert dtypes is not None
     told = f"{ARRAY}{name}"
-    for dtype in map(np.dtype, dtypes):
-        if dtype.kind not in "buifc":
-            raise InputError(f"{told} holds {dtype}, which are no pixels; give an array of numbers")
     height, width = (int(n) for n in grid.shape)
     if not (dtypes and height and width):
         raise InputError(f"{told} has {len(dtypes)} bands of {height} × {width} pixels; give one that is not empty")
@@ -99,3 +97,9 @@ def array_raster(
         block_shape=source.part_shape,
         source=source,
     )
+
+
+def check_numbers(dtype: np.dtype[Any], name: str) -> None:
+    """Raise for pixels that are no numbers."""
+    if dtype.kind not in "buifc":
+        raise InputError(f"{ARRAY}{name} holds {dtype}, which are no pixels; give an array of numbers")

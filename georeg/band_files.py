@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window
@@ -23,7 +24,7 @@ from georeg.geotiff import write_bands
 from georeg.initial import PIXEL_TRANSFORM, PIXELS
 from georeg.models import Model
 from georeg.options import BandsOptions, DeviceKind
-from georeg.placement import Placement
+from georeg.placement import Placement, compose
 from georeg.raster import Raster, open_raster, open_reference
 from georeg.reader import Reader
 from georeg.regrid import BLOCK_PX, Regridding, output_windows
@@ -92,20 +93,26 @@ def _refuse_same(captures: Sequence[Capture]) -> None:
             raise InputError(f"{names.count(name)} captures are called {name}, of several folders; give each by itself")
 
 
-def plain_raster(path: str) -> Raster:
-    """A file of one band as a plain picture, wherever on Earth it says it is.
+def plain_rasters(capture: Capture, options: BandsOptions) -> list[Raster]:
+    """The bands as plain pictures of one size, that of ``options.onto``, wherever on Earth they say they are.
 
     Raises
     ------
     InputError
-        It cannot be opened, or has more bands than one.
+        One cannot be opened, or has more bands than one.
     """
-    raster = open_raster(path, initial="none")
-    if raster.count != 1:
-        raise InputError(
-            f"{raster.name} has {raster.count} bands; give files of one band, such as gdal_translate -b makes"
-        )
-    return replace(raster, placed="center")
+    rasters = [open_raster(path, initial="none") for path in capture.paths]
+    for raster in rasters:
+        if raster.count != 1:
+            raise InputError(
+                f"{raster.name} has {raster.count} bands; give files of one band, such as gdal_translate -b makes"
+            )
+    height, width = rasters[options.onto - 1].shape
+    stretched = (Affine.scale(width / raster.shape[1], height / raster.shape[0]) for raster in rasters)
+    return [
+        replace(raster, transform=compose(PIXEL_TRANSFORM, one), placed="center")
+        for raster, one in zip(rasters, stretched, strict=True)
+    ]
 
 
 def write_capture(
@@ -136,7 +143,7 @@ def write_capture(
     OutputError
         It cannot be written.
     """
-    rasters = [plain_raster(name) for name in capture.paths]
+    rasters = plain_rasters(capture, options)
     onto = rasters[options.onto - 1]
     pixels = GeoBox(onto.shape, PIXEL_TRANSFORM, PIXELS.to_wkt())
     encoding, kernel = _encoding(rasters), _kernel(options)
@@ -179,6 +186,7 @@ def _block(
     """A block of all bands; valid where all are."""
     made = [one.block(reader, window) for one, reader in zip(regridded, readers, strict=True)]
     pixels, valid = np.concatenate([pixels for _, pixels, _ in made]), np.concatenate([seen for *_, seen in made])
-    everywhere = valid.all(axis=0)
-    pixels[:, ~everywhere] = encoding.dtype.type(encoding.fill)
+    everywhere = np.asarray(valid.all(axis=0))
+    if encoding.nodata is not None:
+        pixels[:, ~everywhere] = encoding.dtype.type(encoding.nodata)
     return window, pixels, everywhere

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from georeg.align import Alignment, assess, match_onto
 from georeg.apply import made_folder
-from georeg.band_files import Capture, captures_of, plain_raster, write_capture
+from georeg.band_files import Capture, captures_of, plain_rasters, write_capture
 from georeg.device import check_device
-from georeg.errors import GeoregError, InputError, MatchError
+from georeg.errors import GeoregError, InputError, MatchError, OverlapError
 from georeg.execution import Progress, check_workers, counted, silent
 from georeg.files import check_output
 from georeg.fit import fit
@@ -79,7 +79,7 @@ class BandAlignment:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """Of each band: x and −y of its pixels, from its upper left corner, to those of the band it is put onto."""
+        """Of each band: x and −y of its pixels, stretched to the size of the band that it is put onto, to those of that band."""
         return tuple(identity() if band is None else band.model for band in self.bands)
 
     def refused(self) -> dict[str, str]:
@@ -249,16 +249,18 @@ def align_bands(
         raise InputError(
             f"--onto is {options.onto}, and a capture has {n_bands} bands; give a number from 1 to {n_bands}"
         )
-    rasters = [[plain_raster(path) for path in capture.paths] for capture in captures]
+    onto, rasters = options.onto - 1, [plain_rasters(capture, options) for capture in captures]
     _check_alike(captures, rasters)
-    found = _matched(rasters, options, matching, progress, executor, device)
-    bands, seen = [], []
-    for k, points in enumerate(found):
-        name = captures[0].bands[k]
-        made = None if k == options.onto - 1 else _fitted(points, name, options, limits)
-        bands.append(made)
-        seen.append([Seen(0, 0, None) if made is None else _seen(made, one) for one in points])
-    return BandAlignment(captures, options, tuple(bands), tuple(zip(*seen, strict=True)))
+    found: list[list[TiePoints | None]] = [[] for _ in range(n_bands)]
+    matched = _matched(rasters, onto, matching, executor, device)
+    for k, points in counted(matched, len(captures) * (n_bands - 1), "bands", progress):
+        found[k].append(points)
+    made = [None if k == onto else _fitted(found[k], name, options, limits) for k, name in enumerate(captures[0].bands)]
+    seen = [
+        tuple(Seen(0, 0, None) if one is None else _seen(one, found[k][n]) for k, one in enumerate(made))
+        for n in range(len(captures))
+    ]
+    return BandAlignment(captures, options, tuple(made), tuple(seen))
 
 
 def _check_alike(captures: Sequence[Capture], rasters: Sequence[Sequence[Raster]]) -> None:
@@ -274,34 +276,20 @@ def _check_alike(captures: Sequence[Capture], rasters: Sequence[Sequence[Raster]
 
 def _matched(
     rasters: Sequence[Sequence[Raster]],
-    options: BandsOptions,
+    onto: int,
     matching: MatchOptions,
-    progress: Progress,
     executor: Executor | None,
     device: DeviceKind,
-) -> list[list[TiePoints | None]]:
-    """Of each band, the tie points of each capture; None where there are too few."""
-    onto, n_bands = options.onto - 1, len(rasters[0])
-    found: list[list[TiePoints | None]] = [[] for _ in range(n_bands)]
-    total = len(rasters) * (n_bands - 1)
-    pairs = [(row, k) for row in rasters for k in range(n_bands) if k != onto]
-    reader: Reader | None = None
-    try:
-        for row, k in counted(pairs, total, "bands", progress):
-            if reader is None or reader.raster is not row[onto]:
-                if reader is not None:
-                    reader.__exit__(None, None, None)
-                reader = Reader(row[onto], kept_bytes=2 * KEPT_BYTES).__enter__()
-            try:
-                found[k].append(match_onto(row[onto], row[k], _CENTER, matching, silent, executor, reader, device))
-            except MatchError as exc:
-                _log.warning(f"{row[k].name}: {exc}")
-                found[k].append(None)
-    finally:
-        if reader is not None:
-            reader.__exit__(None, None, None)
-    found[onto] = [None] * len(rasters)
-    return found
+) -> Iterator[tuple[int, TiePoints | None]]:
+    """The number of a band, from 0, and its tie points in a capture; None where there are too few. Capture by capture."""
+    for row in rasters:
+        with Reader(row[onto], kept_bytes=2 * KEPT_BYTES) as reader:
+            for k in (k for k in range(len(row)) if k != onto):
+                try:
+                    yield k, match_onto(row[onto], row[k], _CENTER, matching, silent, executor, reader, device)
+                except (MatchError, OverlapError) as exc:  # such as over water
+                    _log.warning(f"{row[k].name}: {exc}")
+                    yield k, None
 
 
 def _fitted(points: Sequence[TiePoints | None], name: str, options: BandsOptions, limits: LimitOptions) -> Alignment:

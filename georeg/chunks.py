@@ -22,7 +22,7 @@ from georeg.warp import source_window
 
 _arrays: Any = dask.array
 _dask: Any = dask  # not typed
-TASK_PX = 256
+TASK_PX = 128
 """A task is given a part of the source whose borders are multiples of this."""
 CHUNK_PX = 2048
 """Side of the chunks of an output whose grid has none of its own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import xarray as xr
 from pyproj import CRS
@@ -99,14 +99,11 @@ def _stacked(
             continue
         crs, model = _own(one) if alignment is None else (alignment.crs, alignment.model)
         done.append(Correcting(crs, model, one, resample=True, resampling=resampling).corrected(one))
-    together = xr.concat(
-        done,
-        dim=dim,
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="override",
-        combine_attrs="override",
+    if not done:
+        raise next(one for one in found if isinstance(one, GeoregError))
+    only: Any = {"data_vars": "minimal"} if isinstance(obj, xr.Dataset) else {}
+    together: Object = xr.concat(
+        done, dim=dim, coords="minimal", compat="override", join="override", combine_attrs="override", **only
     )
     return together.transpose(*obj.dims)
 

@@ -57,8 +57,8 @@ def links(unlike: FloatArray, shared: NDArray[np.bool_], n_links: int, anchor: i
 
     >>> import numpy as np
     >>> order = np.arange(4.0)
-    >>> links(np.abs(order[:, None] - order), np.ones((4, 4), bool), 2, None)
-    [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)]
+    >>> links(np.abs(order[:, None] - order), np.ones((4, 4), bool), 8, None)
+    [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     """
     n = len(unlike)
     possible = shared & ~np.eye(n, dtype=bool)

@@ -14,7 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from pyproj import CRS
 
-from georeg.arrays import array_raster
+from georeg.arrays import array_raster, check_numbers
 from georeg.classes import class_bands
 from georeg.coordinates import crs_name, grid_coords, grid_of, moved, nodata_of, on_grid, spatial_dims, told
 from georeg.encoding import encoding_of
@@ -43,6 +43,7 @@ def image_raster(array: xr.DataArray) -> Raster:
         It has no CRS, does not lie on an even grid, or holds no numbers.
     """
     grid, planes = grid_of(array), _planes(array)
+    check_numbers(array.dtype, _name(array))
     source = chunks.Chunked(planes) if array.chunks is not None else planes
     dtypes = (array.dtype.name,) * planes.shape[0]
     return array_raster(source, grid, nodata=nodata_of(array), name=_name(array), dtypes=dtypes)

@@ -25,6 +25,7 @@ _IN_NAMES = (
     (re.compile(r"(?<!\d)(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2}))?(?!\d)"), "%Y%m%d"),
     (re.compile(r"(?<!\d)(\d{4})[-_.](\d{2})[-_.](\d{2})(?!\d)"), "%Y%m%d"),
     (re.compile(r"(?<!\d)(\d{4})(\d{3})(?!\d)"), "%Y%j"),
+    (re.compile(r"L[CETMO]\d{7}(\d{4})(\d{3})(?!\d)"), "%Y%j"),  # Landsat before its collections
 )
 
 

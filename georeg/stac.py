@@ -109,7 +109,7 @@ def _of_file(path: str) -> list[pystac.Item]:
             )
         found = [values] if kind == "Feature" else values["features"]
         return [stac.Item.from_dict(one, preserve_dict=False, migrate=False) for one in found]
-    except (ValueError, KeyError, TypeError, AttributeError, stac.STACError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, stac.STACError, stac.STACTypeError) as exc:
         raise InputError(
             f"{path} is no STAC Item and no ItemCollection ({exc!r}); give a file of one of these"
         ) from exc

@@ -84,7 +84,9 @@ def corrected_item(
     )
     for key, raster in rasters.items():
         made.add_asset(key, _asset(item.assets[key], raster, alignment))
-    made.add_links([link.clone() for link in item.links if link.rel not in _STRUCTURE and is_absolute(link.get_href())])
+    made.add_links(
+        [link.clone() for link in item.links if link.rel not in _STRUCTURE and is_absolute(link.get_target_str())]
+    )
     if item.get_self_href():
         made.add_link(stac.Link(stac.RelType.DERIVED_FROM, item.get_self_href(), stac.MediaType.GEOJSON))
     return made
@@ -103,7 +105,7 @@ def write_item(item: pystac.Item, path: str | os.PathLike[str]) -> str:
     item.set_self_href(file)
     item.make_asset_hrefs_relative()
     for link in item.get_links(stac.RelType.DERIVED_FROM):
-        link.target = stac.utils.make_relative_href(link.get_href(), file)
+        link.target = stac.utils.make_relative_href(link.get_target_str(), file)
     try:
         text = json.dumps(item.to_dict(include_self_link=False), indent=1, ensure_ascii=False)
     except (TypeError, ValueError) as exc:

@@ -99,8 +99,7 @@ def align_stack(
     kinds = _kinds(fitting)
     _check(inputs, stack)
     entries, crs = entries_of([os.fspath(scene) for scene in scenes], dates, inputs, stack)
-    measuring, numbers = _measuring(entries, inputs, matching, fitting, stack, executor, device)
-    measured = _measure(measuring, entries, numbers, crs, stack, progress)
+    measured = measured_pairs(entries, crs, inputs, matching, fitting, stack, progress, executor, device)
     return adjusted(entries, measured, crs, kinds, limits, stack, inputs)
 
 
@@ -128,38 +127,29 @@ def _check(inputs: InputOptions, stack: StackOptions) -> None:
         )
 
 
-def _measuring(
+def measured_pairs(
     entries: Sequence[Entry],
+    crs: CRS,
     inputs: InputOptions,
     matching: MatchOptions,
     fitting: FitOptions,
     stack: StackOptions,
-    executor: Executor | None,
-    device: DeviceKind,
-) -> tuple[Measuring, list[int]]:
-    """How pairs are measured, and the number of the entry of each of its scenes."""
-    numbers = [k for k, entry in enumerate(entries) if entry.raster is not None]
-    alike = replace(inputs, ref_bands=inputs.tgt_bands, ref_nodata=inputs.tgt_nodata)
-    anchor = inputs if stack.reference is not None else None
-    rasters = tuple(raster for entry in entries if (raster := entry.raster) is not None)
-    return Measuring(rasters, alike, anchor, matching, fitting, executor, device), numbers
-
-
-def _measure(
-    measuring: Measuring,
-    entries: Sequence[Entry],
-    numbers: Sequence[int],
-    crs: CRS,
-    stack: StackOptions,
-    progress: Progress,
+    progress: Progress = silent,
+    executor: Executor | None = None,
+    device: DeviceKind = "cpu",
 ) -> list[Measured]:
-    """All pairs that are needed, by the numbers of entries."""
+    """All pairs that are needed, by the numbers of entries: more for scenes that too few of their first ones hold."""
+    numbers = [k for k, entry in enumerate(entries) if entry.raster is not None]
+    rasters = tuple(raster for entry in entries if (raster := entry.raster) is not None)
+    alike = replace(inputs, ref_bands=inputs.tgt_bands, ref_nodata=inputs.tgt_nodata)
+    anchored = inputs if stack.reference is not None else None
+    measuring = Measuring(rasters, alike, anchored, matching, fitting, executor, device)
     n, store = len(numbers), Store(stack.pairs)
     held = np.array([entries[k].held is not None for k in numbers])
     shared = _shared(measuring.scenes, crs) & ~(held[:, None] & held[None, :])
     unlike = unlikeness([entries[k].date for k in numbers])
     anchor = 0 if stack.reference is not None else None
-    todo = links(unlike, shared, n if n <= FEW_SCENES else stack.links, anchor)
+    todo = links(unlike, shared, 2 * n if n <= FEW_SCENES else stack.links, anchor)
     found: dict[Link, Measured] = {}
     for _ in range(1 + _MORE_ROUNDS):
         found |= _round(measuring, store, todo, progress)

@@ -40,5 +40,15 @@ def build(folder: Path) -> Path:
     return path
 
 
+def placeholders() -> list[str]:
+    """Fields of metadata.txt that name an address reserved for examples: the plugin repository refuses a plugin with them."""
+    read = configparser.ConfigParser()
+    read.read(FOLDER / "metadata.txt", encoding="utf-8")
+    return [name for name, value in read["general"].items() if "example.org" in value]
+
+
 if __name__ == "__main__":
     print(build(Path(sys.argv[1] if len(sys.argv) > 1 else "dist")))
+    if reserved := placeholders():
+        told = f"to be filled in before it is published: {', '.join(reserved)} in {FOLDER.name}/metadata.txt"
+        print(told, file=sys.stderr)

@@ -29,7 +29,7 @@ def work(job: Any, words: list[str]) -> None:
             id=job,
             code="MatchError",
             exit_code=1,
-            message="3 tie points found, 9 needed",
+            message="3 tie points found, 9 needed; widen it",
             hint="widen it",
         )
     elif words[0] in ("hang", "stubborn"):

@@ -29,7 +29,7 @@ ORDER = [
     "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes",
     "search", "snap", "uncertainty", "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance",
     "correct", "apply", "report.boards", "report.marks", "report.plots", "report.diagnostics", "report.plot_files",
-    "report.notebook", "alignment", "align", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch",
+    "report.notebook", "alignment", "align", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch", "band_files", "bands",
     "graph", "adjustment", "stack_result", "stack_inputs", "stack_pairs", "stack_choice", "stack_solve", "stack_scenes",
     "stack", "listing", "closing_stack", "report.findings", "report.looks", "report.chips",
     "report.similarity", "report.false_change", "report.residuals", "report.statements", "report.decomposition",
@@ -37,7 +37,7 @@ ORDER = [
     "closing", "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame",
     "report.maps", "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
     "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts", "verb_stack",
-    "verb_reports", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
+    "verb_reports", "verb_bands", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"

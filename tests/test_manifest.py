@@ -185,6 +185,22 @@ def test_a_manifest_cut_off_anywhere_is_gone_on_with(
         assert content(out) == expected
 
 
+def test_a_line_cut_off_spoils_none_that_follow(
+    few: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "out" / "manifest.jsonl"
+    run(few[:2], out)
+    expected = content(out)
+    log.write_bytes(expected["manifest.jsonl"][:-40])
+    (out / "s00.tif").unlink()
+    with monkeypatch.context() as patch:  # cut off a second time, between the output and its line
+        patch.setattr(ledger.Ledger, "note", lambda *_: None)
+        patch.setattr(manifest.Manifest, "finish", lambda *_: None)
+        run(few[:2], out)
+    assert [scene.skipped for scene in run(few[:2], out)] == [True, False]
+    assert content(out) == expected
+
+
 def test_what_was_there_before_a_cut_off_run_is_never_replaced(few: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(few, out)
@@ -275,6 +291,7 @@ def test_what_failed_or_was_absent_is_tried_again(
         patch.setattr(batch, "apply", lambda *_, **__: 1 / 0)
         failed, absent = run([few[1], target], out)
     assert (failed.outcome, absent.outcome) == ("failed", "refused")
+    assert not run([target], out)[0].skipped
     target.write_bytes(few[2].read_bytes())
     assert [(scene.skipped, scene.outcome) for scene in run([few[1], target], out)] == [(False, "aligned")] * 2
 

@@ -25,8 +25,9 @@ TESTS = Path(__file__).resolve().parent
 FOLDER = TESTS.parent / "qgis_plugin"
 if not FOLDER.is_dir():
     pytest.skip("the plugin is not part of this source", allow_module_level=True)
-sys.path.insert(0, str(FOLDER))
+sys.path[:0] = [str(FOLDER), str(TESTS / "qgis")]
 
+from desktop import missing, play_inputs  # noqa: E402
 from georeg_qgis import grids, scenes  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
@@ -216,7 +217,7 @@ def test_a_single_file_is_put_onto_the_web_map_below_it(found: Found) -> None:
     line = said(found["before"])
     assert "“Base & map” is a web map" in line
     assert "exported for this area first" in line
-    assert "1.62 of them are one on the ground" in line  # 1 / cos 52°: lengths on the web's map are no metres
+    assert "1.62 of which are 1 m on the ground" in line  # 1 / cos 52°: lengths on the web's map are no metres
 
 
 def test_a_raster_is_aligned_to_a_web_map_as_to_the_file_that_it_shows(found: Found) -> None:
@@ -355,3 +356,40 @@ def test_sections_remember_whether_they_are_open(found: Found) -> None:
 def test_a_panel_that_is_shut_leaves_nothing(found: Found) -> None:
     assert not found["folder left"]
     assert found["items left"] == []
+
+
+# --- on a desktop ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """What the session that ``qgis/driven_inputs.py`` plays has found."""
+    if absent := missing():
+        pytest.skip(f"{', '.join(absent)} not installed")
+    seen = play_inputs(tmp_path_factory.mktemp("desktop-inputs"))
+    assert "error" not in seen, seen["error"]
+    return seen
+
+
+def test_one_click_aligns_to_a_web_map(played: Found) -> None:
+    assert played["align_clicks"] == 1
+    assert "proven on check points" in played["verdict"]
+    assert "was exported for this area" in played["line after"]
+    assert [name for name in played["exported"] if name.endswith(".tif")]
+    assert played["exported after undo"] == []
+    assert played["python_errors"] == []
+
+
+def test_everything_fits_into_a_narrow_panel_and_never_holds_the_window_up(played: Found) -> None:
+    narrow = [name for name in played["dock_px"] if name.endswith(" 300")]
+    assert len(narrow) > 4
+    assert all(played["dock_px"][name] == 300 for name in narrow)
+    assert all(px <= 0 for px in played["too_wide_px"].values()), played["too_wide_px"]
+    for phase in set(played["busy_s"]) - {"start"}:
+        assert played["busy_s"][phase] < 0.3, (phase, played["busy_s"])
+
+
+def test_a_polygon_is_drawn_and_a_distance_measured_by_hand(played: Found) -> None:
+    assert played["tool gone"]
+    assert "searched within" in played["measured"]
+    assert [row[1] for row in played["rows"]] == ["Refused", "Refused", "Aligned", "Aligned"]

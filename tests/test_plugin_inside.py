@@ -66,7 +66,8 @@ def test_a_job_tells_its_way_and_ends_once(found: dict[str, Any]) -> None:
     ],
 )
 def test_a_job_that_fails_says_why_and_ends_once(found: dict[str, Any], job: str, code: str, text: str) -> None:
-    *_, (failed, found_code, message, _hint), ended = found[job]["said"]
+    *_, (failed, found_code, message, hint), ended = found[job]["said"]
+    assert not hint or not message.endswith(hint)  # what to do next is said once
     assert (failed, found_code, ended) == ("failed", code, ["ended"])
     assert text in message
     assert names(found[job]).count("ended") == 1

@@ -189,7 +189,7 @@ def test_apply_corrects_several_files_of_the_scene(qgis: Qgis, pair: tuple[str, 
     assert "Name the folder" in refused.stderr
     done = qgis.run("georeg:apply", RESULT=fit, MORE=more, OUTPUT=out, FOLDER=folder)
     assert done.code == 0, done.stderr
-    assert sorted(path.name for path in folder.iterdir()) == [f"band{k}.tif" for k in range(n)]
+    assert sorted(path.name for path in folder.glob("*.tif")) == [f"band{k}.tif" for k in range(n)]
     with rasterio.open(out) as first, rasterio.open(folder / "band0.tif") as other:
         assert first.transform == other.transform
 
@@ -235,7 +235,7 @@ REFUSED: dict[str, tuple[Callable[[tuple[str, str], Path], dict[str, Any]], str]
     "output exists": (lambda pair, folder: {"OUTPUT": pair[1]}, "reads or writes"),
     "not a model": (lambda pair, folder: {"MODEL": "bent"}, "MODEL"),
     "no such band": (lambda pair, folder: {"REF_BANDS": 9}, "has no band 9"),
-    "beyond a limit": (lambda pair, folder: {"MAX_CE90_PX": 1e-6}, r"'Largest CE90 \(px\)'"),
+    "beyond a limit": (lambda pair, folder: {"MAX_CE90": "0.000001px"}, r"'Largest CE90'"),
     "result exists": (lambda pair, folder: {"RESULT": pair[1]}, "exists"),
 }
 """Parameters of align by what is wrong with them, and what is said."""

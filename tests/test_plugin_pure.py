@@ -30,7 +30,7 @@ FOLDER = ROOT / "qgis_plugin" / "georeg_qgis"
 if not FOLDER.is_dir():
     pytest.skip("the plugin is not part of this source", allow_module_level=True)
 FILES = sorted(FOLDER.rglob("*.py"))
-PURE = ("protocol", "env", "runner", "params", "outputs", "figures")
+PURE = ("protocol", "env", "runner", "params", "outputs", "figures", "grids", "scenes")
 VERBS = ("align", "match", "fit", "assess", "apply", "batch")
 FAKE = Path(__file__).with_name("fake_worker.py")
 sys.path.insert(0, str(FOLDER.parent))
@@ -285,7 +285,7 @@ def test_lines_on_the_way_are_heard_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("word", "code", "text"),
     [
-        ("refuse", "MatchError", "3 tie points found, 9 needed. widen it"),
+        ("refuse", "MatchError", "3 tie points found, 9 needed; widen it"),
         ("garbage", "protocol", "no message"),
         ("die", "lost", r"exit code 7\): last words"),
     ],

@@ -39,6 +39,22 @@ def test_the_zip_is_one_folder_of_text(packed: Path) -> None:
         assert not [name for name in names if b"\0" in read.read(name)]
 
 
+def test_who_packs_it_is_told_which_addresses_are_missing(packed: Path, tmp_path: Path) -> None:
+    made = runpy.run_path(str(ROOT / "qgis_plugin" / "build.py"))
+    metadata = (FOLDER / "metadata.txt").read_text(encoding="utf-8")
+    missing = [line.split("=")[0] for line in metadata.splitlines() if "example.org" in line]
+    assert made["placeholders"]() == missing
+    if missing:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "qgis_plugin" / "build.py")],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert all(name in done.stderr for name in missing)
+
+
 def test_the_zip_is_the_same_each_time(packed: Path, tmp_path: Path) -> None:
     again = runpy.run_path(str(ROOT / "qgis_plugin" / "build.py"))["build"](tmp_path)
     assert again.read_bytes() == packed.read_bytes()

@@ -42,6 +42,7 @@ from georeg.warp import sample
 # affine 3 and xarray tell the authors of rioxarray and odc-geo what is to change
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Supplying chunks as dimension-order tuples:FutureWarning"),
 ]
 DATA = Path(os.environ.get("GEOREG_DATA") or Path(__file__).parents[2] / "shared" / "data")
@@ -311,11 +312,11 @@ def test_an_image_of_a_stack_that_is_refused_is_raised_or_left_out(ground):
     series = stack(ground).copy()
     series[2, :, 8:] = 0  # all cloud but for a border
     with pytest.raises(georeg.GeoregError) as refused:
-        series.georeg.align_stack()
+        series.georeg.align_stack(matching=QUICK)
     with pytest.raises(type(refused.value)) as alone:
-        series[2].georeg.align(series[0])
+        series[2].georeg.align(series[0], matching=QUICK)
     assert str(refused.value) == str(alone.value)  # unchanged
-    left = series.georeg.align_stack(refused="drop")
+    left = series.georeg.align_stack(refused="drop", matching=QUICK)
     assert np.array_equal(left.time, series.time[[0, 1, 3]])
     with pytest.raises(InputError, match="no dimension 'month'"):
         series.georeg.align_stack("month")
@@ -331,7 +332,7 @@ def nothing_in_common(ground: np.ndarray) -> xr.DataArray:
 
 
 REFUSED: list[tuple[Callable[[xr.DataArray], xr.DataArray], type[Exception], str]] = [
-    (lambda a: a.drop_vars("spatial_ref").assign_attrs(crs=None), InputError, "has no CRS"),
+    (lambda a: xr.DataArray(a.values, {"y": a.y.values, "x": a.x.values}, ("y", "x")), InputError, "has no CRS"),
     (lambda a: a.expand_dims("band").transpose("y", "x", "band"), InputError, r"transpose\('band', 'y', 'x'\)"),
     (lambda a: xr.concat([a, a], "time"), InputError, "align_stack"),
     (lambda a: a.isel(x=0), InputError, "no dimensions y and x"),
@@ -340,7 +341,7 @@ REFUSED: list[tuple[Callable[[xr.DataArray], xr.DataArray], type[Exception], str
         InputError,
         "the coordinate x .* is uneven by",
     ),
-    (lambda a: a.assign_coords(x=a.x + 1e6), OverlapError, "overlap"),
+    (lambda a: a.assign_coords(x=a.x + 1e6), OverlapError, "share no ground"),
     (lambda a: a.astype(str), InputError, "which are no pixels"),
 ]
 
@@ -348,8 +349,6 @@ REFUSED: list[tuple[Callable[[xr.DataArray], xr.DataArray], type[Exception], str
 @pytest.mark.parametrize(("spoilt", "error", "said"), REFUSED)
 def test_what_cannot_be_used_is_refused_with_an_error_of_ours(ground, spoilt, error, said):
     target = spoilt(image(ground))
-    for array in (target.x, target.y):  # odc keeps the CRS there too
-        array.attrs.pop("crs", None)
     with pytest.raises(error, match=said):
         target.georeg.align(image(ground))
 
@@ -416,7 +415,7 @@ def test_larger_pixels_are_means_of_those_that_are_there(nodata):
     values = np.random.default_rng(1).integers(0, 6, (1, 64, 96)).astype(np.float32)
     raster = array_raster(values, GeoBox((64, 96), ORIGIN, "EPSG:32633"), nodata=nodata)
     with Reader(raster) as reader:
-        for overviews in (False, True):
+        for overviews in (False,) if nodata else (False, True):  # overviews are means of means
             data, valid = reader.read((1, 2), (10, 12), [1], reduce=4, overviews=overviews)
             known = np.where(values[0] == nodata, np.nan, values[0]) if nodata else values[0]
             squares = known[4:44, 8:56].reshape(10, 4, 12, 4)

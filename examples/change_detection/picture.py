@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 if TYPE_CHECKING:
     from change_detection import Changes
 
-CHANGE, FALSE = "#d7301f", "#fdae61"
-LONGEST_PX = 700
-"""Of larger images a part is shown, so that a pixel is seen as one."""
+CHANGE, FALSE, HIDDEN = "#d7301f", "#fdae61", "#4393c3"
+SIDE_PX = 450
+"""Of larger images a part is shown, so that a pixel is seen as one: where much false change is gone, and not all is cloud."""
 
 
 def figure(changes: Changes, title: str) -> Figure:
@@ -25,40 +25,44 @@ def figure(changes: Changes, title: str) -> Figure:
     grey = changes.reference[part].astype(float)
     low, high = np.nanpercentile(grey, [2, 98])
     grey = np.clip((grey - low) / (high - low), 0, 1) * 0.75 + 0.2
-    called = {name: mask[part] for name, mask in changes.called.items()}
-    kept = called["aligned and not explained"]
+    before, after, valid = (mask[part] for mask in (changes.called_before, changes.called, changes.valid))
     height, width = grey.shape
     drawn = Figure(figsize=(12, 12 * height / width / 2 + 1.3), layout="constrained")
     FigureCanvasAgg(drawn)
-    for axes, (name, mask) in zip(
-        drawn.subplots(1, 2), (("as it came", called["as it came"]), ("aligned", kept)), strict=True
-    ):
-        image = np.repeat(grey[..., None], 3, axis=2)
-        image[~changes.valid[part]] = 1.0
-        image[mask & ~kept] = matplotlib.colors.to_rgb(FALSE)
-        image[mask & kept] = matplotlib.colors.to_rgb(CHANGE)
-        whole = changes.called["as it came" if name == "as it came" else "aligned and not explained"]
+    shown = (
+        ("as it came", changes.called_before, {CHANGE: before & after, FALSE: before & ~after}),
+        ("aligned", changes.called, {CHANGE: before & after, HIDDEN: after & ~before}),
+    )
+    for axes, (name, called, colours) in zip(drawn.subplots(1, 2), shown, strict=True):
+        image = np.repeat(np.where(valid, grey, 1.0)[..., None], 3, axis=2)
+        for colour, mask in colours.items():
+            image[mask] = to_rgb(colour)
         axes.imshow(image, interpolation="nearest")
-        axes.set_title(f"{name}: {whole.sum() / changes.valid.sum():.1%} of all pixels called change", fontsize=12)
+        axes.set_title(f"{name}: {called.sum() / changes.valid.sum():.1%} of all pixels called change", fontsize=12)
         axes.set_axis_off()
-    drawn.suptitle(title, fontsize=13)
-    drawn.legend(
-        handles=[Patch(color=CHANGE, label="change, still called once aligned"),
-                 Patch(color=FALSE, label="false change, gone once aligned")],
-        loc="outside lower center", ncols=2, frameon=False, fontsize=11,
-    )  # fmt: skip
+    of_all = " × ".join(map(str, changes.valid.shape))
+    drawn.suptitle(f"{title}: {height} × {width} of {of_all} pixels", fontsize=13)
+    names = {
+        CHANGE: "change",
+        FALSE: "false change, gone once aligned",
+        HIDDEN: "change that misregistration had hidden",
+    }
+    handles = [Patch(color=colour, label=label) for colour, label in names.items()]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=11)
     return drawn
 
 
 def _part(changes: Changes) -> tuple[slice, slice]:
-    """The middle of what both dates show."""
+    """Rows and columns to show: all that both dates show, or a square of it."""
     rows, cols = (np.flatnonzero(changes.valid.any(axis=axis)) for axis in (1, 0))
-    spans = []
-    for seen in (rows, cols):
-        first, last = int(seen[0]), int(seen[-1]) + 1
-        middle, half = (first + last) // 2, LONGEST_PX // 2
-        spans.append(slice(max(first, middle - half), min(last, middle + half)))
-    return spans[0], spans[1]
+    worth = (changes.called_before & ~changes.called) - 0.1 * changes.called
+    corners = [
+        (row, col)
+        for row in range(int(rows[0]), max(int(rows[-1]) + 2 - SIDE_PX, int(rows[0]) + 1), SIDE_PX // 4)
+        for col in range(int(cols[0]), max(int(cols[-1]) + 2 - SIDE_PX, int(cols[0]) + 1), SIDE_PX // 4)
+    ]
+    row, col = max(corners, key=lambda at: float(worth[at[0] : at[0] + SIDE_PX, at[1] : at[1] + SIDE_PX].sum()))
+    return slice(row, min(row + SIDE_PX, int(rows[-1]) + 1)), slice(col, min(col + SIDE_PX, int(cols[-1]) + 1))
 
 
 def draw(changes: Changes, path: Path, title: str) -> None:

@@ -210,8 +210,10 @@ class Apply(_OfTwoRasters):
         output = self.file_for(given, FOLDER, context)
         if len(others) == 1:
             os.makedirs(output, exist_ok=True)
-            name = os.path.basename(others[0])
-            output = os.path.join(output, name if name.lower().endswith((".tif", ".tiff")) else f"{name}.tif")
+            stem, suffix = os.path.splitext(os.path.basename(others[0]))
+            made = ".vrt" if self.parameterAsEnumString(given, "FORMAT", context) == "vrt" else ".tif"
+            kept = made == ".tif" and suffix.lower() in (".tif", ".tiff")
+            output = os.path.join(output, stem + (suffix if kept else made))
         return [[result, *others, "-o", output]]
 
     def job(self, given: Mapping[str, Any], context: QgsProcessingContext) -> list[str]:

@@ -48,11 +48,11 @@ class Desk(QObject):
         self.list.shown.connect(self.show_run)
         self.list.compared.connect(self.compare)
         self.list.again.connect(self.run_again)
-        QgsProject.instance().readProject.connect(self._project_read)
+        QgsProject.instance().readProject.connect(self.project_read)
 
     def release(self) -> None:
         """Leave nothing on the canvas, and hear no more of the project."""
-        QgsProject.instance().readProject.disconnect(self._project_read)
+        QgsProject.instance().readProject.disconnect(self.project_read)
         self.hand.stop()
 
     # --- what is shown ------------------------------------------------------------------------------------------------
@@ -161,7 +161,8 @@ class Desk(QObject):
                 os.remove(path)
         with open(points, "w", encoding="utf-8") as file:
             json.dump(tie_points, file)
-        output = dock.output_for(run.target)
+        output, form = dock.output_for(run.target), dock.options.form
+        limits, fitting = form.words("assess", "LimitOptions"), form.words("fit")
 
         def applied(found: dict[str, Any], values: dict[str, Any]) -> None:
             line = {**found, "values": values, "target": run.target}
@@ -172,9 +173,9 @@ class Desk(QObject):
             dock.begin(arguments, lambda done: applied(done, found["values"]), goes_on=True)
 
         def fitted(_: dict[str, Any]) -> None:
-            dock.begin(["assess", fit, "-o", proven], assessed, goes_on=True)
+            dock.begin(["assess", fit, "-o", proven, *limits], assessed, goes_on=True)
 
-        dock.begin(["fit", points, "-o", fit, *dock.options.form.words("fit")], fitted)
+        dock.begin(["fit", points, "-o", fit, *fitting], fitted)
         dock.by_hand = set(known["by_hand"])
 
     def run_again(self, run: Run) -> None:
@@ -228,8 +229,8 @@ class Desk(QObject):
         found: Run | None = self._dock.history.last
         return found
 
-    def _project_read(self, *_: Any) -> None:
-        """What was done in the project that was opened."""
+    def project_read(self, *_: Any) -> None:
+        """What was done in the project that is open."""
         self._dock.history.load()
         last = self._last()
         if last is not None:

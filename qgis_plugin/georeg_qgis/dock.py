@@ -64,6 +64,7 @@ class GeoregDock(QgsDockWidget):
         self._lay_out()
         self._connect()
         self._pair_changed()
+        self.desk.project_read()
 
     def _lay_out(self) -> None:
         inside = QWidget()

@@ -60,8 +60,8 @@ class OptionsForm(QWidget):
             grid.addWidget(field, row, 1)
         self._column.addLayout(grid)
 
-    def words(self, verb: str) -> list[str]:
-        """Words for the options of a verb that are not at their defaults.
+    def words(self, verb: str, group: str = "") -> list[str]:
+        """Words for the options of a verb, or for those of one group of them, that are not at their defaults.
 
         Raises
         ------
@@ -69,6 +69,8 @@ class OptionsForm(QWidget):
             A field holds what its option cannot be; the text names it.
         """
         ours = {parameter.name for parameter in parameters(self._schema, "align")}.difference(LEFT_OUT)
+        groups = self._schema["verbs"][verb]["groups"]
+        ours &= {o["name"].upper() for one in groups if group in ("", one["name"]) for o in one["options"]}
         known = [parameter for parameter in parameters(self._schema, verb) if parameter.name in ours]
         return words(known, {parameter.name: self._value(parameter) for parameter in known})
 

@@ -176,8 +176,9 @@ def _ground_problems(
         problems.append(Problem(tr("The target is sought all over the reference."), "", "", fatal=False))
     stretch = _stretch(reference, target)
     if abs(stretch - 1) > _STRETCHED:
-        text = tr("Lengths are in units of {crs}: {stretch:.3g} of them are one on the ground here.")
-        told = text.format(crs=_crs_name(reference.crs()), stretch=stretch)
+        text = tr("Lengths are in {unit} of {crs}, {stretch:.3g} of which are 1 {unit} on the ground here.")
+        unit = QgsUnitTypes.toAbbreviatedString(reference.crs().mapUnits())
+        told = text.format(unit=unit, crs=_crs_name(reference.crs()), stretch=stretch)
         problems.append(Problem(told, "", "", fatal=False))
     ratio = max(ref_gsd, tgt_gsd) / max(min(ref_gsd, tgt_gsd), 1e-300)
     if share and ratio > _COARSE:

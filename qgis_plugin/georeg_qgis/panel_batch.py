@@ -31,7 +31,7 @@ from .scene_table import SceneTable
 from .scenes import SceneRow, headline, output_folder, rasters_in
 from .sources import path_of
 
-_WIDEST_PX = 150
+_WIDEST_PX = 180
 """Of a column, or a long name would push the others out of sight."""
 _PATH = Qt.ItemDataRole.UserRole
 
@@ -227,8 +227,11 @@ class BatchPanel(QWidget):
             self._changed()
         worst = rows[0].grade if rows else "good"
         colour = {"bad": "#b3261e", "care": "#8a5a00", "good": "#1a6b2b"}[worst]
-        text = html.escape(self.tr(headline(rows)))
-        self.headline.setText(f'<b style="color:{colour}">{text}</b>')
+        text = html.escape(headline(rows))
+        folders = {os.path.dirname(row.output) for row in rows if row.output}
+        where = self.tr("Written into {folder}").format(folder=", ".join(folders)) if folders else ""
+        where = html.escape(where).replace("/", "/\u200b").replace("\\", "\\\u200b")  # a long path may be broken
+        self.headline.setText(f'<b style="color:{colour}">{text}</b><br>{where}')
         self.outcome.setVisible(True)
         self.why.setText(self.tr("Click a row to see it on the map."))
         self.why.setVisible(True)

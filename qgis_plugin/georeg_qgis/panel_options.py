@@ -74,6 +74,7 @@ class OptionsPanel(QWidget):
             ),
         ):
             button = QPushButton(name)
+            button.setMinimumWidth(40)  # in a narrow panel, what is left around the name goes first
             button.setCheckable(True)
             button.setToolTip(f"<p>{tip}</p>")
             button.clicked.connect(lambda _checked, key=key: self.choose(key))

@@ -12,6 +12,9 @@ from typing import Any
 LEFT_OUT = frozenset({"dask_scheduler", "dask_local", "in_place", "plots"})
 """Options that are no parameters: QGIS has its own ways for them."""
 PATHS = {"gcp": "file", "target": "raster", "reference": "raster", "uncertainty": "output"} | {
+    "area": "file",
+    "ref_mask": "file",
+    "tgt_mask": "file",
     "report": "html",
     "picture": "png",
     "false_change": "output",

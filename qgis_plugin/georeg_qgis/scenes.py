@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .figures import measured, verdict
+from .texts import tr
 
 RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg", ".jpeg", ".ntf", ".bil", ".bsq", ".sid", ".ecw")
 """Ends of names by which files of a folder are taken for rasters."""
@@ -52,7 +53,9 @@ def _row(scene: Mapping[str, Any], in_labels: Callable[[str], str]) -> SceneRow:
         after, unit = found["after"], found["unit"]
         east, north = found["displacement"]
         ce90 = measured(after["ce90"], unit, after["gsd"])
-        displacement = f"{_signed(east)} E, {_signed(north)} N {unit}"
+        displacement = tr("{east} {unit} E, {north} {unit} N").format(
+            east=_signed(east), north=_signed(north), unit=unit
+        )
     grade, said = _verdict(scene["outcome"], found)
     care = "; ".join(found.get("warnings", ())) if found else ""
     return SceneRow(
@@ -69,16 +72,16 @@ def _row(scene: Mapping[str, Any], in_labels: Callable[[str], str]) -> SceneRow:
 def _verdict(outcome: str, found: Any) -> tuple[str, str]:
     """A grade, and the verdict in few words."""
     if outcome == "refused":
-        return "bad", "Refused"
-    if outcome in ("over a limit", "quarantined"):
-        return "bad", "Over a limit"
+        return "bad", tr("Refused")
+    if outcome == "over a limit":
+        return "bad", tr("Over a limit")
     if outcome == "failed":
-        return "bad", "Failed"
+        return "bad", tr("Failed")
     if not found:
         return "care", outcome.capitalize()
     grade = verdict(found).grade
-    title = {"aligned": "Aligned", "already aligned": "Already aligned"}.get(outcome, outcome.capitalize())
-    return grade, title if grade == "good" else f"{title}, take care"
+    title = tr("Already aligned") if outcome == "already aligned" else tr("Aligned")
+    return grade, title if grade == "good" else tr("{verdict}, take care").format(verdict=title)
 
 
 def _sentence(text: str) -> str:
@@ -107,12 +110,13 @@ def headline(rows: Sequence[SceneRow]) -> str:
     """
     n = {grade: sum(row.grade == grade for row in rows) for grade in _GRADES}
     if not rows:
-        return "No scenes."
+        return tr("No scenes.")
+    told = [tr("All {n} scenes aligned.").format(n=len(rows))]
     if n["bad"]:
-        told = f"{n['bad']} of {len(rows)} scenes not aligned"
-    else:
-        told = f"All {len(rows)} scenes aligned" if len(rows) > 1 else "The scene is aligned"
-    return told + (f", {n['care']} to take care with." if n["care"] else ".")
+        told = [tr("{bad} of {n} scenes not aligned.").format(bad=n["bad"], n=len(rows))]
+    if n["care"]:
+        told.append(tr("Of {n}, take care.").format(n=n["care"]))
+    return " ".join(told)
 
 
 def rasters_in(folder: str, but: str = "") -> list[str]:

@@ -25,6 +25,8 @@ from .i18n import translated as tr
 _REMOTE = ("/vsi", "http://", "https://", "s3://")
 _MARGIN = 0.1
 """More of the reference than the target covers, as a share of the target's longer side, where no search distance is set."""
+_EDGE_PX = 64
+"""Windows of tie points reach so far beyond the edge of an area, pixels."""
 _SIDE_PX = 4000
 """Of a picture of an area for which nothing says how fine it should be."""
 
@@ -104,10 +106,11 @@ def source_of(
     if not why:
         return Source(path_of(layer))
     if is_picture(layer):
-        return _picture(layer, ground, area, why)
+        return _picture(layer, ground, _with_edge(area, ground), why)
     if layer.width() <= 0 or layer.height() <= 0 or layer.extent().isEmpty():
         return Source(problem=tr("{why}, nor can it be exported; save it as a GeoTIFF first.").format(why=why))
     own = box_of(layer.extent())
+    area = _with_edge(area, ground)
     box = own if whole or ground is None else common(own, ground.box)
     box = common(box, area) if box and area and not whole else box
     if box is None:
@@ -117,6 +120,11 @@ def source_of(
         text = tr("{why}, and {n} million pixels are too many to copy it by the way; save it as a GeoTIFF first.")
         return Source(why=why, problem=text.format(why=why, n=round(grid.n_px / 1e6)))
     return Source(grid=grid, why=why)
+
+
+def _with_edge(area: Box | None, ground: Ground | None) -> Box | None:
+    """An area and as much beyond it as the windows on its edge reach."""
+    return widened(area, _EDGE_PX * ground.pixel) if area and ground else area
 
 
 def _picture(layer: QgsRasterLayer, ground: Ground | None, area: Box | None, why: str) -> Source:

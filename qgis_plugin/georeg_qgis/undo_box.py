@@ -19,8 +19,9 @@ def ask(parent: QWidget, run: Run, undo: Callable[[bool], None]) -> None:
     box.setText(tr("Take “{name}” off the map?").format(name=run.name))
     delete = None
     if run.output:
-        text = tr("The file that georeg made can be deleted with it: {path}. The target itself was never changed.")
-        box.setInformativeText(text.format(path=run.output))
+        made = [run.output, *(run.shown.beside if run.shown is not None else [])]
+        text = tr("What georeg wrote can be deleted with it: {paths}. The target itself was never changed.")
+        box.setInformativeText(text.format(paths=", ".join(made)))
         delete = box.addButton(tr("Take off and delete file"), QMessageBox.ButtonRole.DestructiveRole)
     kept = tr("Take off, keep file") if run.output else tr("Take off")
     keep = box.addButton(kept, QMessageBox.ButtonRole.AcceptRole)

@@ -23,11 +23,16 @@ from typing import Any
 
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from serving import served
+from tiles import write_tiles
+
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "sample_tiles"
 NEEDED = ("qgis", "Xvfb", "openbox")
 LIMIT_S = 240
-TOUR = {"aligned": 0, "swipe": 300, "refused": 1060}
+TOUR = {"aligned": 0, "swipe": 300, "refused": 1060, "where": 420, "many": 420}
 """Screenshots for the documentation, and from which column on."""
 
 
@@ -63,6 +68,14 @@ def play(
             command += ["--code", str(Path(__file__).with_name(f"{session}.py"))]
             with _started(command, environment, log) as qgis:
                 return _heard(out, qgis)
+
+
+def play_inputs(out: Path) -> dict[str, Any]:
+    """Play the session of ``driven_inputs.py``, for which the sample reference is served as the tiles of a web map."""
+    with tempfile.TemporaryDirectory(prefix="georeg-tiles-") as made:
+        write_tiles(SAMPLES / "shift_reference.tif", Path(made), range(12, 16))
+        with served(Path(made)) as server:
+            return play(out, session="driven_inputs", more={"tiles": server.url("{z}/{x}/{y}.png")})
 
 
 def _heard(out: Path, qgis: subprocess.Popen[bytes]) -> dict[str, Any]:
@@ -133,6 +146,8 @@ def _started(
 def tour(out: Path) -> None:
     """Screenshots in few colours, for the documentation."""
     for name, left in TOUR.items():
+        if not (out / f"{name}.png").exists():
+            continue  # it is of another session
         with Image.open(out / f"{name}.png") as screen:
             part = screen.convert("RGB").crop((left, 120, screen.width, 800))
         small = part.resize((round(0.7 * part.width), round(0.7 * part.height)), Image.Resampling.LANCZOS)
@@ -143,4 +158,5 @@ def tour(out: Path) -> None:
 
 if __name__ == "__main__":
     print(json.dumps(play(Path(sys.argv[1]), *map(Path, sys.argv[2:4])), indent=1))
+    print(json.dumps(play_inputs(Path(sys.argv[1])), indent=1))
     tour(Path(sys.argv[1]))

@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, json.loads(os.environ["GEOREG_DESKTOP"])["here"])
 
-from qgis.core import QgsProject, QgsRasterLayer
+from qgis.core import QgsFeature, QgsGeometry, QgsPointXY, QgsProject, QgsRasterLayer, QgsVectorLayer
 from qgis.PyQt.QtCore import QPoint, Qt
 from qgis.PyQt.QtTest import QTest
 from qgis.PyQt.QtWidgets import QScrollArea
@@ -129,12 +129,19 @@ def measuring():
     click_map(0.52, 0.53)
     yield settled(0.4)
     found["measured"] = dock.where.search.note.text()
-    dock.where.masks["target"].setLayer(QgsProject.instance().mapLayersByName("shift_target")[0])
+    clouds = QgsVectorLayer("Polygon?crs=EPSG:32633", "clouds", "memory")
+    for x, y, radius in ((303200, 5771900, 350), (303900, 5769200, 260)):
+        feature = QgsFeature()
+        feature.setGeometry(QgsGeometry.fromPointXY(QgsPointXY(x, y)).buffer(radius, 24))
+        clouds.dataProvider().addFeatures([feature])
+    QgsProject.instance().addMapLayer(clouds)
+    dock.where.masks["target"].setLayer(clouds)
     yield from widths("where")
     shot("where")
     dock.where.reset()
     yield settled(0.3)
     dock.where.fold.setCollapsed(True)
+    QgsProject.instance().removeMapLayer(clouds.id())
 
 
 def folder():
@@ -168,6 +175,8 @@ def folder():
     see(panel.why)
     found["rows"] = [[row.name, row.verdict, row.why] for row in panel.model.rows]
     yield from widths("many")
+    iface.mainWindow().resizeDocks([dock], [600], Qt.Orientation.Horizontal)
+    yield settled(0.5)
     see(panel.why)
     yield settled(0.3)
     shot("many")

@@ -122,6 +122,10 @@
    <source>Remove</source>
    <translation type="unfinished" />
   </message>
+  <message>
+   <source>Written into {folder}</source>
+   <translation type="unfinished" />
+  </message>
  </context>
  <context>
   <name>GeoregDock</name>
@@ -596,6 +600,14 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>All {n} scenes aligned.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Already aligned</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>Already aligned: nothing was moved</source>
    <translation type="unfinished" />
   </message>
@@ -720,6 +732,10 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>Creation option of GDAL's GTiff driver, NAME=VALUE; may be repeated.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>Creation option of GDAL's driver for resampled output, NAME=VALUE; may be repeated.</source>
    <translation type="unfinished" />
   </message>
@@ -780,6 +796,10 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>Failed</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>False match rate</source>
    <translation type="unfinished" />
   </message>
@@ -832,6 +852,10 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>How the bands of one instrument are put onto each other</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>How the result is written</source>
    <translation type="unfinished" />
   </message>
@@ -845,6 +869,10 @@
   </message>
   <message>
    <source>Install…</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Interpolation: auto is cubic (B-spline); lanczos has 3 lobes. Give a word, not its number: auto, nearest, bilinear, cubic, lanczos.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -928,7 +956,7 @@
    <translation type="unfinished" />
   </message>
   <message>
-   <source>Lengths are in units of {crs}: {stretch:.3g} of them are one on the ground here.</source>
+   <source>Lengths are in {unit} of {crs}, {stretch:.3g} of which are 1 {unit} on the ground here.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1004,6 +1032,10 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>No scenes.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>Not aligned yet, and georeg can correct it</source>
    <translation type="unfinished" />
   </message>
@@ -1072,7 +1104,19 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>Of each band, one for all captures: a homography is what lenses that look the same way need, polynomials bend as well. Give a word, not its number: affine, homography, polynomial2, polynomial3.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Of {n}, take care.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>On {n} check points they are {apart} RMSE apart; Align would leave {left}. Nothing was written.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Onto</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1093,6 +1137,10 @@
   </message>
   <message>
    <source>Or install it yourself</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Over a limit</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1215,6 +1263,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>Reference xy</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Refused</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1374,6 +1426,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
    <translation type="unfinished" />
   </message>
   <message>
+   <source>The band that the others are put onto, by its place among the files of a capture, from 1.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>The corrected raster, as georeg align or apply wrote it.</source>
    <translation type="unfinished" />
   </message>
@@ -1383,10 +1439,6 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>The extent of {target} cannot be expressed in the CRS of {reference}; check that both CRSs are right</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <source>The file that georeg made can be deleted with it: {path}. The target itself was never changed.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1483,6 +1535,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>What else is written, beside the result</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>What georeg wrote can be deleted with it: {paths}. The target itself was never changed.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1794,6 +1850,14 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
    <translation type="unfinished" />
   </message>
   <message>
+   <source>{bad} of {n} scenes not aligned.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>{east} {unit} E, {north} {unit} N</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>{kind} model</source>
    <translation type="unfinished" />
   </message>
@@ -1855,6 +1919,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>{used} of {n} tie points kept</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>{verdict}, take care</source>
    <translation type="unfinished" />
   </message>
   <message>
