@@ -121,10 +121,15 @@ def on_grid(
 ) -> xr.DataArray:
     """New pixels (…, height, width) of an image, with the coordinates of their grid and ``dims`` of these."""
     own = spatial_dims(array)
-    kept = {name: coord for name, coord in array.coords.items() if not _is_placed(array, name, own)}
+    kept = {name: bare(coord) for name, coord in array.coords.items() if not _is_placed(array, name, own)}
     out = xr.DataArray(data, dims=(*array.dims[:-2], *dims), name=array.name, attrs=array.attrs)
     out.encoding = {name: value for name, value in array.encoding.items() if name not in _OF_OLD_FILE}
     return _referred(out.assign_coords({**kept, **coords}), _crs_among(coords))
+
+
+def bare(coord: xr.DataArray) -> xr.DataArray:
+    """A coordinate without the others that xarray hangs on it, such as its CRS."""
+    return xr.DataArray(coord.variable)
 
 
 def _is_placed(obj: xr.DataArray | xr.Dataset, name: Hashable, dims: tuple[str, str]) -> bool:

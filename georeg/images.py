@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from georeg.arrays import array_raster, check_numbers
 from georeg.classes import class_bands
-from georeg.coordinates import crs_name, grid_coords, grid_of, moved, nodata_of, on_grid, spatial_dims, told
+from georeg.coordinates import bare, grid_coords, grid_of, moved, nodata_of, on_grid, spatial_dims, told
 from georeg.encoding import encoding_of
 from georeg.errors import InputError
 from georeg.execution import silent
@@ -166,19 +166,20 @@ class Correcting:
         if self.like is None:
             raise InputError("the pixels must be resampled, and no grid is given to put them on; give like=reference")
         grid, image = grid_at(self.like)
-        dims = _dims_on(next(iter(images.values())), grid, image)
+        first = next(iter(images.values()))
+        dims = _dims_on(first, grid, image)
         coords = grid_coords(obj, grid, dims)
         if image is not None:  # to the last bit, or nothing of the two could be subtracted
-            coords |= {dim: image.coords[dim] for dim in dims if dim in image.coords}
+            coords |= {dim: bare(image.coords[dim]) for dim in dims if dim in image.coords}
         sizes = None if image is None or image.chunks is None else image.chunks[-2:]
         done = {name: self._image(array, grid, coords, dims, sizes) for name, array in images.items()}
         if not isinstance(obj, xr.Dataset):
             return done[None]
-        others = obj.drop_vars([*images, *(name for name in obj.coords if name in (*dims, crs_name(obj)))])
-        placed = [
-            name for name in others.variables if set(others[name].dims) & set(spatial_dims(next(iter(images.values()))))
-        ]
-        return xr.Dataset({**done, **others.drop_vars(placed).data_vars}, attrs=obj.attrs)[list(obj.data_vars)]
+        own = {
+            name: each.variable for name, each in obj.data_vars.items() if not set(each.dims) & set(spatial_dims(first))
+        }
+        whole = xr.Dataset({**own, **done}, attrs=obj.attrs)
+        return whole[[name for name in obj.data_vars if name in whole]]
 
     def _image(self, array: xr.DataArray, grid: GeoBox, coords: Any, dims: tuple[str, str], sizes: Any) -> xr.DataArray:
         raster = image_raster(array)

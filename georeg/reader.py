@@ -175,7 +175,10 @@ class Reader:
             n = min(rows, height - top)
             corner_px = (int(window.row_off + top) * reduce, int(window.col_off) * reduce)
             pixels = self.read(corner_px, (n * reduce, width * reduce), bands)
-            yield slice(top, top + n), slice(0, width), Pixels(*means(*pixels, reduce))
+            found, known = means(*pixels, reduce)
+            if self.raster.source is not None and all(np.dtype(self.raster.dtypes[b - 1]).kind in "iu" for b in bands):
+                found = np.floor(found + np.float32(0.5))  # as GDAL does it, so that arrays give the bytes of files
+            yield slice(top, top + n), slice(0, width), Pixels(found, known)
 
     def forget(self) -> None:
         """Keep no decoded pixels any more, but the means of them; nothing where more than usual is to be kept, for others."""

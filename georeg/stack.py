@@ -45,8 +45,9 @@ _MORE_ROUNDS = 3
 
 
 def align_stack(
-    scenes: Sequence[PathLike],
+    scenes: Sequence[PathLike | Raster],
     *,
+    reference: PathLike | Raster | None = None,
     dates: Sequence[datetime | None] | None = None,
     inputs: InputOptions | None = None,
     matching: MatchOptions | None = None,
@@ -69,7 +70,9 @@ def align_stack(
     Parameters
     ----------
     scenes
-        Paths of georeferenced rasters, of any CRS.
+        Paths of georeferenced rasters, of any CRS; or rasters that are described already, also of arrays.
+    reference
+        The trusted raster, as ``stack.reference``.
     dates
         Of each scene, None where it is not known: scenes alike in season and date are matched. By default their order counts.
     inputs
@@ -97,10 +100,16 @@ def align_stack(
     check_workers(matching.threads, executor)
     check_device(device, executor)
     kinds = _kinds(fitting)
-    _check(inputs, stack)
-    entries, crs = entries_of([os.fspath(scene) for scene in scenes], dates, inputs, stack)
+    anchored = reference if reference is not None else stack.reference
+    _check(inputs, stack, anchored)
+    given, anchor = [_source(scene) for scene in scenes], None if anchored is None else _source(anchored)
+    entries, crs = entries_of(given, dates, inputs, stack, anchor)
     measured = measured_pairs(entries, crs, inputs, matching, fitting, stack, progress, executor, device)
-    return adjusted(entries, measured, crs, kinds, limits, stack, inputs)
+    return adjusted(entries, measured, crs, kinds, limits, inputs)
+
+
+def _source(scene: PathLike | Raster) -> str | Raster:
+    return scene if isinstance(scene, Raster) else os.fspath(scene)
 
 
 def _kinds(fitting: FitOptions) -> tuple[Kind, ...]:
@@ -115,13 +124,13 @@ def _kinds(fitting: FitOptions) -> tuple[Kind, ...]:
     return chosen
 
 
-def _check(inputs: InputOptions, stack: StackOptions) -> None:
+def _check(inputs: InputOptions, stack: StackOptions, reference: object) -> None:
     for name in ("gcp", "ref_mask", "tgt_mask"):
         if getattr(inputs, name, None) is not None:
             raise InputError(f"--{name.replace('_', '-')} is of one pair, and a stack has many; leave it out")
     if stack.links < 1:
         raise InputError(f"--links is {stack.links}; give a number from 1")
-    if stack.reference is not None and stack.append is not None:
+    if reference is not None and stack.append is not None:
         raise InputError(
             "--append keeps the datum of the earlier stack, and --reference gives one; leave one of them out"
         )
@@ -142,13 +151,13 @@ def measured_pairs(
     numbers = [k for k, entry in enumerate(entries) if entry.raster is not None]
     rasters = tuple(raster for entry in entries if (raster := entry.raster) is not None)
     alike = replace(inputs, ref_bands=inputs.tgt_bands, ref_nodata=inputs.tgt_nodata)
-    anchored = inputs if stack.reference is not None else None
+    anchored = inputs if stack.append is None and entries[0].held is not None else None
     measuring = Measuring(rasters, alike, anchored, matching, fitting, executor, device)
     n, store = len(numbers), Store(stack.pairs)
     held = np.array([entries[k].held is not None for k in numbers])
     shared = _shared(measuring.scenes, crs) & ~(held[:, None] & held[None, :])
     unlike = unlikeness([entries[k].date for k in numbers])
-    anchor = 0 if stack.reference is not None else None
+    anchor = None if anchored is None else 0
     todo = links(unlike, shared, 2 * n if n <= FEW_SCENES else stack.links, anchor)
     found: dict[Link, Measured] = {}
     for _ in range(1 + _MORE_ROUNDS):
@@ -186,7 +195,6 @@ def adjusted(
     crs: CRS,
     kinds: Sequence[Kind],
     limits: LimitOptions,
-    stack: StackOptions,
     inputs: InputOptions,
 ) -> Stack:
     """Corrections from measured pairs."""
@@ -209,7 +217,7 @@ def adjusted(
         scenes=tuple(scenes.result(k, measured) for k in range(len(entries))),
         pairs=pairs_of(measured, used, found, ties, gsd),
         loops=loops_of(found, ties, gsd),
-        datum=_datum(stack),
+        datum=_datum(entries),
         crs=crs.to_wkt(),
         gsd=gsd,
         pair_sigma_px=float(np.sqrt(found.noise.variance)) / gsd,
@@ -218,10 +226,9 @@ def adjusted(
     )
 
 
-def _datum(stack: StackOptions) -> Datum:
-    if stack.append is not None:
-        return "earlier stack"
-    return "reference" if stack.reference is not None else "mean of the stack"
+def _datum(entries: Sequence[Entry]) -> Datum:
+    held = sum(entry.held is not None for entry in entries)
+    return "earlier stack" if held > 1 else "reference" if held else "mean of the stack"
 
 
 def _hanging_together(entries: Sequence[Entry], proven: Sequence[Measured]) -> NDArray[np.bool_]:

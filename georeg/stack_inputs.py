@@ -34,38 +34,34 @@ class Entry:
 
 
 def entries_of(
-    paths: Sequence[str], dates: Sequence[datetime | None] | None, inputs: InputOptions, stack: StackOptions
+    scenes: Sequence[str | Raster],
+    dates: Sequence[datetime | None] | None,
+    inputs: InputOptions,
+    stack: StackOptions,
+    reference: str | Raster | None = None,
 ) -> tuple[list[Entry], CRS]:
-    """The reference or the scenes of an earlier run, and then the scenes; and the CRS in which all are adjusted."""
-    if dates is not None and len(dates) != len(paths):
-        raise InputError(f"{len(dates)} dates of {len(paths)} scenes; give one for each")
-    for path, n in Counter(os.path.realpath(path) for path in paths).items():
+    """The reference or the scenes of an earlier run, and then the scenes; and the CRS in which all are adjusted.
+
+    Raises
+    ------
+    InputError
+        Fewer than two can be used, none is left to correct, or the reference or the earlier run cannot be used.
+    """
+    if dates is not None and len(dates) != len(scenes):
+        raise InputError(f"{len(dates)} dates of {len(scenes)} scenes; give one for each")
+    for path, n in Counter(_identity(scene) for scene in scenes).items():
         if n > 1:
             raise InputError(f"{path} is given {n} times; give each scene once")
-    known = list(dates) if dates is not None else [None] * len(paths)
-    first: list[Entry] = []
-    crs: CRS | None = None
-    if stack.reference is not None:
-        raster = open_reference(stack.reference, nodata=inputs.ref_nodata)
-        check_bands(raster, inputs.ref_bands)
-        if raster.crs == PIXELS:
-            raise InputError(f"{raster.name} has no georeferencing; scenes of a stack need one")
-        first.append(Entry(stack.reference, None, raster, held=identity()))
-        same = os.path.realpath(stack.reference)
-        date = [when for path, when in zip(paths, known, strict=True) if os.path.realpath(path) == same]
-        first[0] = replace(first[0], date=date[0] if date else None)
+    when = dict(zip(map(_identity, scenes), dates, strict=True)) if dates is not None else {}
+    crs, first = None, _anchor(reference or stack.reference, when, inputs)
     if stack.append is not None:
         earlier = read_earlier(read_text(stack.append))
         crs = CRS.from_wkt(earlier.crs)
-        for path, when, model in zip(earlier.paths, earlier.dates, earlier.models, strict=True):
+        for path, date, model in zip(earlier.paths, earlier.dates, earlier.models, strict=True):
             assert isinstance(model, PolynomialDisplacement)
-            first.append(replace(_opened(path, when, inputs), held=model))
-    taken = {os.path.realpath(entry.path) for entry in first}
-    new = [
-        _opened(path, when, inputs)
-        for path, when in zip(paths, known, strict=True)
-        if os.path.realpath(path) not in taken
-    ]
+            first.append(replace(_opened(path, date, inputs), held=model))
+    taken = {_identity(entry.raster or entry.path) for entry in first}
+    new = [_opened(one, when.get(_identity(one)), inputs) for one in scenes if _identity(one) not in taken]
     entries = [*first, *new]
     usable = [entry.raster for entry in entries if entry.raster is not None]
     if len(usable) < 2:
@@ -76,12 +72,34 @@ def entries_of(
     return entries, crs or pair_rasters(usable[0], usable[0]).crs
 
 
-def _opened(path: str, date: datetime | None, inputs: InputOptions) -> Entry:
+def _identity(scene: str | Raster) -> str:
+    """By which one scene is known for the same as another."""
+    path = scene if isinstance(scene, str) else scene.path
+    held = not isinstance(scene, str) and scene.source is not None
+    return f"{path} {id(scene)}" if held else os.path.realpath(path)
+
+
+def _anchor(reference: str | Raster | None, when: dict[str, datetime | None], inputs: InputOptions) -> list[Entry]:
+    """The reference, which stays as it is; its date is known if it is a scene too."""
+    if reference is None:
+        return []
+    raster = open_reference(reference, nodata=inputs.ref_nodata)
+    check_bands(raster, inputs.ref_bands)
+    _check_place(raster)
+    return [Entry(raster.path, when.get(_identity(reference)), raster, held=identity())]
+
+
+def _check_place(raster: Raster) -> None:
+    if raster.crs == PIXELS:
+        raise InputError(f"{raster.name} has no georeferencing; scenes of a stack need one")
+
+
+def _opened(scene: str | Raster, date: datetime | None, inputs: InputOptions) -> Entry:
+    path = scene if isinstance(scene, str) else scene.path
     try:
-        raster = open_reference(path, nodata=inputs.tgt_nodata)
+        raster = open_reference(scene, nodata=inputs.tgt_nodata)
         check_bands(raster, inputs.tgt_bands)
-        if raster.crs == PIXELS:
-            raise InputError(f"{raster.name} has no georeferencing; scenes of a stack need one")
+        _check_place(raster)
     except GeoregError as exc:
         return Entry(path, date, None, exc)
     return Entry(path, date, raster)

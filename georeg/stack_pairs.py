@@ -80,10 +80,16 @@ class Measuring:
 
     def one(self, reader: Reader, link: Link) -> Measured:
         """A pair whose reference is open."""
-        target = self.scenes[link[1]].path
         try:
             points = match_onto(
-                reader.raster, target, self.options(link), self.matching, silent, self.executor, reader, self.device
+                reader.raster,
+                self.scenes[link[1]],
+                self.options(link),
+                self.matching,
+                silent,
+                self.executor,
+                reader,
+                self.device,
             )
             fitted = fit(points, self.fitting)
             assess(fitted)  # whatever is not proven by itself has no say

@@ -119,7 +119,9 @@ VERBS = (
                 count="+",
             ),
         ),
-        Output("the bands in one GeoTIFF; of several captures a FOLDER; without it they are only measured", required=False),
+        Output(
+            "the bands in one GeoTIFF; of several captures a FOLDER; without it they are only measured", required=False
+        ),
         (BandsOptions, MatchOptions, LimitOptions, ExecutionOptions),
         from_file="@",
         module="georeg.verb_bands",

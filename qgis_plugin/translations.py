@@ -2,7 +2,7 @@
 
     python qgis_plugin/translations.py
 
-A translation is a copy ``georeg_LANGUAGE.ts``, worked on with Qt Linguist and made into ``georeg_LANGUAGE.qm`` by ``lrelease``.
+A translation is a copy ``georeg_LANGUAGE.ts``, worked on with Qt Linguist; the plugin reads it as it is.
 """
 
 from __future__ import annotations

@@ -228,6 +228,16 @@ found["assigned"] = align("check_button")
 undo()
 project.removeMapLayer(layer.id())
 
+# --- a web map that moves --------------------------------------------------------------------------------------------------
+
+reference = add(job["reference"], "reference")
+dock.inputs.reference.setLayer(reference)
+dock.inputs.target.setLayer(basemap)
+found["web target"] = align()
+undo()
+dock.inputs.target.setLayer(target)
+project.removeMapLayer(reference.id())
+
 # --- areas ----------------------------------------------------------------------------------------------------------------
 
 reference = add(job["reference"], "reference")
@@ -321,6 +331,14 @@ search.set_search_m(0.0)
 
 many = dock.many.panel
 many.fold.setCollapsed(False)
+another = add(job["many"] + "/a_good.tif", "another")
+picker = many.pick_layers()
+found["picker"] = [picker.list.item(k).text() for k in range(picker.list.count())]
+picker.list.item(1).setCheckState(Qt.CheckState.Unchecked)
+picker.accept()
+found["picked"] = many.targets()
+many._remove()
+project.removeMapLayer(another.id())
 many.add_folder(job["many"])
 found["many"] = {"targets": many.targets(), "button": many.run_button.text(), "folder": many.output_folder()}
 many.add([job["reference"]])

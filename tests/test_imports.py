@@ -19,25 +19,26 @@ from georeg.tie_points import Inputs, TiePoints
 ROOT = Path(georeg.__file__).parent
 ORDER = [
     "errors", "lazily", "memory", "options", "verb_list", "parser", "verb_schema", "tie_points", "neighbours",
-    "models.base", "models.polynomial", "models.homography", "models.splines", "models.local", "models.ladder", "initial",
-    "remote", "terminal", "raster", "polygons", "masks", "decoded", "reduced", "gdal_cache", "reader", "device", "resampling", "placement",
-    "warp", "overlap", "sanity", "matching._kernel", "matching.fields", "matching.refine", "matching.structure",
-    "matching.channels", "matching.windows", "matching.phase", "matching.preprocess", "matching.features",
-    "matching.coarse", "matching.pose", "matching.pose_features", "tasks", "execution", "mixture", "choice",
-    "extrapolation", "fit", "watching", "accuracy", "interchange", "temporaries", "interrupts", "files", "table", "gcps",
-    "encoding", "tiff", "tiff_edit", "creation", "metadata", "overviews", "geotiff", "header", "copies", "cog",
-    "in_place", "pictures", "regrid", "blocks", "patches", "tiles", "seeds", "rivals", "prior", "seeded", "passes",
-    "search", "snap", "uncertainty", "wkb", "arrow", "layers", "vectors", "corrections", "vrt", "classes", "provenance",
-    "correct", "apply", "report.boards", "report.marks", "report.plots", "report.diagnostics", "report.plot_files",
-    "report.notebook", "alignment", "align", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch", "band_files", "bands",
+    "models.base", "models.polynomial", "models.homography", "models.splines", "models.local", "models.ladder",
+    "initial", "remote", "terminal", "raster", "polygons", "masks", "decoded", "reduced", "gdal_cache", "reader",
+    "arrays", "coordinates", "device", "resampling", "placement", "warp", "overlap", "sanity", "matching._kernel",
+    "matching.fields", "matching.refine", "matching.structure", "matching.channels", "matching.windows",
+    "matching.phase", "matching.preprocess", "matching.features", "matching.coarse", "matching.pose",
+    "matching.pose_features", "tasks", "execution", "mixture", "choice", "extrapolation", "fit", "watching", "accuracy",
+    "interchange", "temporaries", "interrupts", "files", "table", "gcps", "encoding", "tiff", "tiff_edit", "creation",
+    "metadata", "overviews", "geotiff", "header", "copies", "cog", "in_place", "pictures", "regrid", "blocks", "patches",
+    "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "snap", "uncertainty", "wkb", "arrow", "layers",
+    "vectors", "corrections", "vrt", "classes", "chunks", "images", "provenance", "correct", "apply", "report.boards",
+    "report.marks", "report.plots", "report.diagnostics", "report.plot_files", "report.notebook", "alignment", "align",
+    "cube", "xarray", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch", "band_files", "bands",
     "graph", "adjustment", "stack_result", "stack_inputs", "stack_pairs", "stack_choice", "stack_solve", "stack_scenes",
-    "stack", "listing", "closing_stack", "report.findings", "report.looks", "report.chips",
-    "report.similarity", "report.false_change", "report.residuals", "report.statements", "report.decomposition",
-    "report.schema", "report.verdict", "report.command", "report.find", "report.change_raster", "report.refusal",
-    "closing", "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame",
-    "report.maps", "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
-    "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts", "verb_stack",
-    "verb_reports", "verb_bands", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
+    "stack", "listing", "closing_stack", "report.findings", "report.looks", "report.chips", "report.similarity",
+    "report.false_change", "report.residuals", "report.statements", "report.decomposition", "report.schema",
+    "report.verdict", "report.command", "report.find", "report.change_raster", "report.refusal", "closing",
+    "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame", "report.maps",
+    "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
+    "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts",
+    "verb_stack", "verb_reports", "verb_bands", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
 ]  # fmt: skip
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in ROOT.rglob("*.py") if path.name != "__init__.py"
@@ -104,7 +105,22 @@ def test_public_names_survive_the_import_of_their_modules():
 
 SELDOM = {"matplotlib", "pyogrio", "pystac", "rich", "scipy", "skimage", "xarray"} | {
     f"georeg.{name}"
-    for name in ("by_hand", "export", "gcps", "geopackage", "layers", "polygons", "report", "table", "vectors", "wkb")
+    for name in (
+        "by_hand",
+        "chunks",
+        "coordinates",
+        "cube",
+        "export",
+        "gcps",
+        "geopackage",
+        "images",
+        "layers",
+        "polygons",
+        "report",
+        "table",
+        "vectors",
+        "wkb",
+    )
 }
 """Modules that a plain alignment does not use."""
 

@@ -119,6 +119,8 @@ def test_what_failed_stands_first_and_none_is_missing(shift_alignment: Any) -> N
     assert (rows[0].grade, rows[1].grade) == ("bad", "good")
     assert f"{shift_alignment.after.ce90:.3g} m" in rows[1].ce90
     assert scenes.headline(rows) == "1 of 2 scenes not aligned."
+    failed = {**bad, "outcome": "failed"}
+    assert scenes.scene_rows({"scenes": [failed]})[0].verdict == "Failed"
     limit = {**fine, "outcome": "over a limit", "error": {**error, "type": "LimitError"}}
     assert scenes.scene_rows({"scenes": [limit]})[0].grade == "bad"
 
@@ -226,6 +228,13 @@ def test_a_raster_is_aligned_to_a_web_map_as_to_the_file_that_it_shows(found: Fo
     assert run["crs"] == "32633"
     assert moved(run) == pytest.approx(SHIFT, abs=0.1 * TRUTH["gsd_m"])
     assert f"exported for this area: {run['reference']}" in said(run["line"])
+
+
+def test_a_web_map_as_the_target_is_written_into_the_folder_of_the_user(found: Found) -> None:
+    run = found["web target"]
+    assert "check points" in run["verdict"]
+    assert run["displacement"] == pytest.approx((0, 0), abs=0.1 * TRUTH["gsd_m"])  # it shows the reference
+    assert Path(run["output"]) == found["folder"] / "Base_map_aligned.tif"
 
 
 def test_the_export_of_a_web_map_does_not_hold_the_window_up(found: Found) -> None:
@@ -341,6 +350,11 @@ def test_results_of_many_are_a_group_and_a_row_leads_to_its_layer(found: Found) 
     assert many["extent"][0][2] != many["extent"][2][2]
     assert "a_good.tif" in many["written"]
     assert Path(many["next folder"]).name == "aligned_2"
+
+
+def test_layers_that_are_ticked_become_targets(found: Found) -> None:
+    assert found["picker"] == ["another", "target"]  # neither the reference nor the web map
+    assert [Path(path).name for path in found["picked"]] == ["a_good.tif"]
 
 
 def test_many_targets_can_be_aligned_to_a_web_map(found: Found) -> None:

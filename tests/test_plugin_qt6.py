@@ -67,6 +67,11 @@ def test_the_table_of_tie_points_is_ticked_and_unticked(found: dict[str, Any]) -
     assert found["clicked"] == 0  # a click of the mouse ticks it again
 
 
+def test_a_catalogue_of_texts_is_read_as_it_is_and_what_is_unfinished_stays_english(found: dict[str, Any]) -> None:
+    assert found["german"] == ["Abgebrochen", "Wischen", "Undo"]
+    assert found["no_language"] == ""
+
+
 def test_options_stages_refusals_and_questions_are_shown(found: dict[str, Any]) -> None:
     assert found["fields"] > 20
     assert "left" in found["stage"]

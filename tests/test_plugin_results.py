@@ -56,7 +56,7 @@ def test_tie_points_are_kept_in_a_file_beside_the_output(found: Found) -> None:
 def test_two_clicks_make_a_tie_point_that_is_measured_exactly(found: Found) -> None:
     assert "target" in found["hand_1"]
     assert "reference" in found["hand_2"]
-    assert found["hand_looks"] == ["target before", "reference"]
+    assert found["hand_looks"] == [found["hand_1"], found["hand_2"]]  # on the map as well
     added = found["added"]
     assert added["number"] == added["n"] + 1
     displacement = np.subtract(added["ref_xy"], added["tgt_xy"])  # the clicks were 7 px apart from it
@@ -74,6 +74,7 @@ def test_a_place_without_a_peak_is_refused_in_words_and_the_result_stays(found: 
     told, shown, verdict = found["nowhere"]
     assert shown
     assert "No tie point near" in told
+    assert "What to do: Point nearer" in told
     assert verdict == found["verdict_stays"]
 
 

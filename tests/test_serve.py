@@ -226,6 +226,21 @@ def test_every_verb_is_a_job_and_gives_what_its_json_says(
     result.write_text(shift_alignment.to_json())
     points.write_text(json.dumps(shift_alignment.to_dict()["tie_points"]))
     shutil.copy(shift_pair[1], target)
+    item = tmp_path / "item.json"
+    item.write_text(
+        json.dumps(
+            {
+                "type": "Feature",
+                "stac_version": "1.1.0",
+                "id": "scene",
+                "geometry": {"type": "Point", "coordinates": [12, 52]},
+                "bbox": [12, 52, 12, 52],
+                "properties": {"datetime": "2023-06-01T10:00:00Z"},
+                "links": [],
+                "assets": {"red": {"href": "target.tif", "roles": ["data"]}},
+            }
+        )
+    )
     words: dict[str, Callable[[Path], list[Any]]] = {
         "align": lambda out: [*shift_pair, "-o", out],
         "batch": lambda out: [shift_pair[0], target, "-o", tmp_path / f"{out.name}s"],
@@ -236,6 +251,7 @@ def test_every_verb_is_a_job_and_gives_what_its_json_says(
         "apply": lambda out: [result, "-o", out],
         "undo": lambda out: [target],
         "export": lambda out: [result, "-o", out.with_suffix(".gpkg"), "--overwrite"],
+        "stac": lambda out: [result, item, "--corrected", target, "-o", out],
     }
     for _ in range(2 if verb == "undo" else 0):
         assert main(["apply", "--quiet", str(result), str(target), "--in-place"]) == 0

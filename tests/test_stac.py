@@ -129,35 +129,43 @@ NEW_RED, NEW_NIR = ({"name": b["name"], "eo:common_name": b["common_name"]} for 
 
 @pytest.mark.parametrize(("spelling", "red", "nir"), [("eo:bands", RED, NIR), ("bands", NEW_RED, NEW_NIR)])
 def test_a_band_is_found_by_either_name_in_either_spelling(spelling: str, red: Any, nir: Any) -> None:
-    apart = item_of({"a": data("/a.tif", red, spelling=spelling), "b": data("/b.tif", nir, spelling=spelling)})
-    together = item_of({"all": data("/all.tif", red, nir, spelling=spelling)})
+    apart = item_of(
+        {"a": data("s3://b/a.tif", red, spelling=spelling), "b": data("s3://b/b.tif", nir, spelling=spelling)}
+    )
+    together = item_of({"all": data("s3://b/all.tif", red, nir, spelling=spelling)})
     both = item_of(
         {
-            "stacked": data("/all.tif", red, nir, spelling=spelling),
-            "b": data("/b.tif", nir, spelling=spelling),
-            "look": data("/look.tif", red, nir, spelling=spelling, roles=("visual",)),
+            "stacked": data("s3://b/all.tif", red, nir, spelling=spelling),
+            "b": data("s3://b/b.tif", nir, spelling=spelling),
+            "look": data("s3://b/look.tif", red, nir, spelling=spelling, roles=("visual",)),
         }
     )
     for name in ("nir", "B08"):
         found = [georeg.read_items(item, name)[0] for item in (apart, together, both)]
-        assert [(s.path, s.band) for s in found] == [("/b.tif", 1), ("/all.tif", 2), ("/b.tif", 1)]
+        assert [(s.path, s.band) for s in found] == [("s3://b/b.tif", 1), ("s3://b/all.tif", 2), ("s3://b/b.tif", 1)]
     assert georeg.read_items(both, "red")[0].band == 1
-    assert georeg.read_items(both, "look")[0].path == "/look.tif"  # by its key anything can be had
+    assert georeg.read_items(both, "look")[0].path == "s3://b/look.tif"  # by its key anything can be had
 
 
 def test_stac_1_1_may_name_the_only_band_at_the_asset() -> None:
-    asset = pystac.Asset("/a.tif", roles=["data"], extra_fields={"eo:common_name": "red", "bands": [{"name": "B04"}]})
-    item = item_of({"a": asset, "b": data("/b.tif", NEW_NIR)})
-    assert [georeg.read_items(item, name)[0].path for name in ("red", "B04")] == ["/a.tif", "/a.tif"]
+    asset = pystac.Asset(
+        "s3://b/a.tif", roles=["data"], extra_fields={"eo:common_name": "red", "bands": [{"name": "B04"}]}
+    )
+    item = item_of({"a": asset, "b": data("s3://b/b.tif", NEW_NIR)})
+    assert [georeg.read_items(item, name)[0].path for name in ("red", "B04")] == ["s3://b/a.tif", "s3://b/a.tif"]
 
 
 def test_without_a_choice_the_only_data_is_taken() -> None:
     item = item_of(
-        {"image": data("/a.tif"), "small": data("/s.png", roles=("thumbnail",)), "q": data("/q.tif", roles=())}
+        {
+            "image": data("s3://b/a.tif"),
+            "small": data("s3://b/s.png", roles=("thumbnail",)),
+            "q": data("s3://b/q.tif", roles=()),
+        }
     )
-    assert georeg.read_items(item)[0].path == "/a.tif"
-    clouds = item_of({"image": data("/a.tif"), "mask": data("/m.tif", roles=("cloud",))})
-    assert georeg.read_items(clouds, "cloud")[0].path == "/m.tif"
+    assert georeg.read_items(item)[0].path == "s3://b/a.tif"
+    clouds = item_of({"image": data("s3://b/a.tif"), "mask": data("s3://b/m.tif", roles=("cloud",))})
+    assert georeg.read_items(clouds, "cloud")[0].path == "s3://b/m.tif"
 
 
 @pytest.mark.parametrize(
@@ -169,14 +177,14 @@ def test_without_a_choice_the_only_data_is_taken() -> None:
     ],
 )
 def test_an_asset_that_is_not_there_or_not_alone_is_refused(asset: str | None, told: str) -> None:
-    item = item_of({"a": data("/a.tif", NEW_RED), "b": data("/b.tif", NEW_NIR), "c": data("/c.tif")})
+    item = item_of({"a": data("s3://b/a.tif", NEW_RED), "b": data("s3://b/b.tif", NEW_NIR), "c": data("s3://b/c.tif")})
     with pytest.raises(InputError, match=told):
         georeg.read_items(item, asset)
 
 
 def test_an_interval_counts_as_its_middle_and_no_date_is_refused(tmp_path: Path) -> None:
     interval = {"start_datetime": "2023-06-01T10:00:00Z", "end_datetime": "2023-06-01T14:00:00+02:00"}
-    item = item_of({"a": data("/a.tif")}, taken=None, **interval)
+    item = item_of({"a": data("s3://b/a.tif")}, taken=None, **interval)
     assert georeg.read_items(item)[0].datetime == dt.datetime(2023, 6, 1, 11, tzinfo=dt.UTC)
     values = item.to_dict()
     del values["properties"]["end_datetime"]
@@ -328,7 +336,7 @@ def test_it_is_read_again_from_where_it_was_written(scene: Any, shift_alignment:
 
 def test_several_assets_of_one_item_are_corrected_together(scene: Any, shift_alignment: Any) -> None:
     item, corrected = scene
-    item.add_asset("nir", data("/nir.tif", NEW_NIR))
+    item.add_asset("nir", data("s3://b/nir.tif", NEW_NIR))
     made = georeg.corrected_item(item, shift_alignment, {"red": corrected, "nir": corrected}, item_id="new")
     assert (made.id, list(made.assets)) == ("new", ["red", "nir"])
     assert georeg.read_items(made, "nir")[0].path == corrected
@@ -395,11 +403,11 @@ def test_a_raster_over_the_pole_is_refused(tmp_path: Path) -> None:
 
 def test_a_crs_without_a_code_is_written_out(tmp_path: Path) -> None:
     crs = "+proj=laea +lat_0=51.3 +lon_0=12.7 +datum=WGS84 +units=m"
-    profile = {"driver": "GTiff", "count": 1, "height": 5, "width": 5, "dtype": "uint8", "crs": crs}
+    profile = {"driver": "GTiff", "count": 1, "height": 5, "width": 7, "dtype": "uint8", "crs": crs}
     with rasterio.open(tmp_path / "a.tif", "w", transform=Affine(10, 0, 0, 0, -10, 0), **profile) as dataset:
-        dataset.write(np.ones((1, 5, 5), np.uint8))
+        dataset.write(np.ones((1, 5, 7), np.uint8))
     fields = projection_fields(open_raster(tmp_path / "a.tif"))
-    assert fields["proj:code"] is None
+    assert (fields["proj:code"], fields["proj:shape"]) == (None, [5, 7])
     assert "Azimuthal" in fields["proj:wkt2"]
     check_fields(fields)
 

@@ -40,12 +40,12 @@ def ten(tmp_path_factory):
     options = StackOptions(reference=paths[0])
     entries, crs = entries_of(paths, None, InputOptions(), options)
     pairs = measured_pairs(entries, crs, InputOptions(), MatchOptions(), FitOptions(), options)
-    return paths, wrong, entries, crs, pairs, options
+    return paths, wrong, entries, crs, pairs
 
 
-def solved(ten, pairs=None, **options):
-    _, _, entries, crs, measured, usual = ten
-    return adjusted(entries, pairs or measured, crs, KINDS, LimitOptions(), replace(usual, **options), InputOptions())
+def solved(ten, pairs=None):
+    _, _, entries, crs, measured = ten
+    return adjusted(entries, pairs or measured, crs, KINDS, LimitOptions(), InputOptions())
 
 
 def error_px(model, wrong_xy):
@@ -109,10 +109,9 @@ def test_loops_close(ten):
 
 
 def test_without_a_reference_the_mean_of_all_stays(ten):
-    paths, wrong, _, crs, measured, options = ten
-    free = replace(options, reference=None)
-    entries, _ = entries_of(paths, None, InputOptions(), free)
-    stack = adjusted(entries, measured, crs, KINDS, LimitOptions(), free, InputOptions())
+    paths, wrong, _, crs, measured = ten
+    entries, _ = entries_of(paths, None, InputOptions(), StackOptions())
+    stack = adjusted(entries, measured, crs, KINDS, LimitOptions(), InputOptions())
     assert stack.datum == "mean of the stack"
     for k, scene in enumerate(stack.scenes):
         assert error_px(scene.model, wrong[k] - wrong.mean(axis=0)) < 0.1

@@ -32,11 +32,12 @@ import georeg
 import georeg.xarray
 from georeg.arrays import array_raster
 from georeg.chunks import Chunked
-from georeg.errors import FitError, InputError, MatchError, OverlapError, VerificationError
+from georeg.errors import InputError, LimitError, OverlapError
 from georeg.images import image_raster
 from georeg.models import identity
 from georeg.placement import Placement
 from georeg.reader import Reader
+from georeg.tie_points import Inputs
 from georeg.warp import sample
 
 # affine 3 and xarray tell the authors of rioxarray and odc-geo what is to change
@@ -53,7 +54,7 @@ real = pytest.mark.skipif(not S2_REF.is_file(), reason=f"real imagery is absent:
 SIDE_PX, MARGIN_PX = 640, 24
 ORIGIN = Affine(10.0, 0, 400000, 0, -10.0, 5800000)
 RESAMPLED = georeg.WriteOptions(resample=True)
-QUICK = georeg.MatchOptions(matcher="phase", max_points=60, max_shift_m=200)
+FEW = georeg.MatchOptions(max_points=80)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_resampled_pixels_are_those_of_the_files_route(ground, alignment, tmp_pa
     where[:100, :100] = 0
     where = where.assign_attrs(nodata=0)
     tgt, ref = write(where, tmp_path / "tgt.tif"), write(image(ground), tmp_path / "ref.tif")
-    result = georeg.align(ref, tgt)
+    result = georeg.align(ref, tgt, matching=FEW)
     result.write(tmp_path / "out.tif", RESAMPLED)
     if laziness != "none":
         where = lazy(where, 200 if laziness == "chunks" else 640)
@@ -164,6 +165,23 @@ def test_resampled_pixels_are_those_of_the_files_route(ground, alignment, tmp_pa
         assert np.array_equal(aligned.values, out.read(1))
         assert transform_of(aligned) == out.transform
         assert (out.read(1) == 0).any()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+@pytest.mark.parametrize("factor", [3, 5, 9])
+def test_larger_pixels_are_those_of_the_files_route(ground, tmp_path, dtype, factor):
+    """Whose means GDAL makes, and rounds where pixels are whole numbers."""
+    target = image(ground, nodata=0).astype(dtype)
+    target[100:130, 200:260] = 0
+    side_px = SIDE_PX // factor + 5
+    coarse = GeoBox((side_px, side_px), ORIGIN * Affine.scale(factor), "EPSG:32633")
+    like = wrap_xr(np.zeros((side_px, side_px), dtype), coarse)
+    paths = write(like, tmp_path / "like.tif", 16), write(target, tmp_path / "tgt.tif")
+    bent = fitted(paths[1], "polynomial2", inputs=Inputs(*paths))
+    georeg.apply(bent, tmp_path / "out.tif", RESAMPLED)
+    with rasterio.open(tmp_path / "out.tif") as out:
+        for array in (target, lazy(target)):
+            assert np.array_equal(array.georeg.apply(bent, like=like, resample=True).values, out.read(1))
 
 
 def test_what_is_resampled_can_be_subtracted_from_the_reference(ground):
@@ -179,7 +197,7 @@ def test_what_is_resampled_can_be_subtracted_from_the_reference(ground):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
 def test_whole_numbers_without_nodata_get_a_value_for_what_is_not_there(ground, dtype):
     target = (image(ground, 20, 0) // 20).astype(dtype)
-    aligned = target.georeg.align(image(ground), resample=True)
+    aligned = target.georeg.align(image(ground), resample=True, matching=FEW)
     fill = {"uint8": 255, "uint16": 65535, "int16": -32768}[dtype]
     assert aligned.rio.nodata == aligned.odc.nodata == fill
     assert (aligned.values[:, -18:] != fill).all()
@@ -192,7 +210,7 @@ def test_nan_stays_nan_and_its_neighbours_are_those_of_whole_numbers(ground):
     whole[200:260, 300:330] = 0
     masked = whole.where(whole != 0).astype(np.float32)
     masked.attrs, masked.encoding["_FillValue"] = {}, 0
-    alignment = masked.georeg.measure(image(ground))
+    alignment = masked.georeg.measure(image(ground), matching=FEW)
     floats, ints = (each.georeg.apply(alignment, like=image(ground), resample=True) for each in (masked, whole))
     assert np.isnan(floats.values[204:250, 312:320]).any()
     assert np.array_equal(np.isnan(floats.values), ints.values == 0)
@@ -265,7 +283,7 @@ def test_all_variables_of_a_dataset_are_corrected_as_one_of_them_says(ground):
     assert abs(transform_of(aligned.red).c - ORIGIN.c - 50) < 0.5
     assert aligned.scl.odc.geobox == aligned.red.odc.geobox
     assert aligned.note == "clear"
-    resampled = lazy(scene).georeg.align(xr.Dataset({"red": image(ground)}), band="red", resample=True)
+    resampled = lazy(scene).georeg.align(xr.Dataset({"red": image(ground)}), band="red", resample=True, matching=FEW)
     assert list(resampled.data_vars) == ["red", "scl", "note"]
     assert resampled.attrs == scene.attrs
     assert set(np.unique(resampled.scl)) == {0, 4, 6}  # classes are not interpolated
@@ -278,9 +296,9 @@ def test_all_variables_of_a_dataset_are_corrected_as_one_of_them_says(ground):
 def test_bands_of_an_array_are_corrected_together(ground):
     target = xr.concat([image(ground[::-1], 5, 3), image(ground, 5, -3)], "band")
     inputs = georeg.InputOptions(tgt_bands=(2,))
-    aligned = lazy(target).georeg.align(image(ground), inputs=inputs, resample=True)
+    aligned = lazy(target).georeg.align(image(ground), inputs=inputs, resample=True, matching=FEW)
     assert aligned.dims == ("band", "y", "x")
-    one = target[1].georeg.align(image(ground), resample=True)
+    one = target[1].georeg.align(image(ground), resample=True, matching=FEW)
     assert np.array_equal(aligned[1].values, one.values)
 
 
@@ -296,7 +314,7 @@ def stack(ground: np.ndarray) -> xr.DataArray:
 def test_images_of_a_stack_agree_with_each_other(ground, to):
     series = xr.Dataset({"red": lazy(stack(ground)), "height": image(ground)}).assign_attrs(title="series")
     wanted = image(ground) if to == "reference" else stack(ground)[to]
-    aligned = series.georeg.align_stack(to=wanted if to == "reference" else to, band="red")
+    aligned = series.georeg.align_stack(to=wanted if to == "reference" else to, band="red", matching=FEW)
     assert aligned.red.dims == ("time", "y", "x")
     assert aligned.red.chunks is not None
     assert np.array_equal(aligned.time, series.time)
@@ -310,13 +328,13 @@ def test_images_of_a_stack_agree_with_each_other(ground, to):
 
 def test_an_image_of_a_stack_that_is_refused_is_raised_or_left_out(ground):
     series = stack(ground).copy()
-    series[2, :, 8:] = 0  # all cloud but for a border
+    series[2] = 0  # all cloud
     with pytest.raises(georeg.GeoregError) as refused:
-        series.georeg.align_stack(matching=QUICK)
+        series.georeg.align_stack()
     with pytest.raises(type(refused.value)) as alone:
-        series[2].georeg.align(series[0], matching=QUICK)
+        series[2].georeg.align(series[0])
     assert str(refused.value) == str(alone.value)  # unchanged
-    left = series.georeg.align_stack(refused="drop", matching=QUICK)
+    left = series.georeg.align_stack(refused="drop", matching=FEW)
     assert np.array_equal(left.time, series.time[[0, 1, 3]])
     with pytest.raises(InputError, match="no dimension 'month'"):
         series.georeg.align_stack("month")
@@ -325,10 +343,6 @@ def test_an_image_of_a_stack_that_is_refused_is_raised_or_left_out(ground):
 
 
 # -- refused
-
-
-def nothing_in_common(ground: np.ndarray) -> xr.DataArray:
-    return image(np.random.default_rng(9).integers(0, 4000, ground.shape).astype(np.uint16))
 
 
 REFUSED: list[tuple[Callable[[xr.DataArray], xr.DataArray], type[Exception], str]] = [
@@ -353,14 +367,14 @@ def test_what_cannot_be_used_is_refused_with_an_error_of_ours(ground, spoilt, er
         target.georeg.align(image(ground))
 
 
-def test_a_pair_that_shares_nothing_is_refused_as_files_are(ground, tmp_path):
-    ref, tgt = image(ground), nothing_in_common(ground)
-    with pytest.raises((MatchError, FitError, VerificationError)) as of_arrays:
-        tgt.georeg.align(ref, matching=QUICK)
-    with pytest.raises(type(of_arrays.value)) as of_files:
-        georeg.align(write(ref, tmp_path / "array_red"), write(tgt, tmp_path / "array_red2"), matching=QUICK)
-    words = str(of_files.value).replace("array_red2", "array:red").replace("array_red", "array:red")
-    assert str(of_arrays.value) == words
+def test_a_refused_pair_is_refused_as_files_are(ground, tmp_path):
+    ref, tgt = image(ground), image(ground, 5, -3)
+    strict = georeg.LimitOptions(max_ce90="1e-9px")
+    with pytest.raises(LimitError) as of_arrays:
+        tgt.georeg.align(ref, limits=strict)
+    with pytest.raises(LimitError) as of_files:
+        georeg.align(write(ref, tmp_path / "ref.tif"), write(tgt, tmp_path / "tgt.tif"), limits=strict)
+    assert str(of_arrays.value) == str(of_files.value)
 
 
 # -- lazily
@@ -423,8 +437,8 @@ def test_larger_pixels_are_means_of_those_that_are_there(nodata):
             assert valid.all()
 
 
-def test_a_cluster_computes_a_large_array_in_bounded_memory(ground):
-    """10980 × 10980 pixels, which are 240 MB as uint16 and 480 MB in single precision, by one worker."""
+def test_a_cluster_computes_a_large_array_in_bounded_memory():
+    """10980 × 10980 pixels, which are 240 MB as uint16, to a third, by one worker."""
     side_px = 10980
 
     def chunk(block_info: Any = None) -> np.ndarray:
@@ -444,9 +458,9 @@ def test_a_cluster_computes_a_large_array_in_bounded_memory(ground):
         LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="1GB", dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        total = int((aligned != 65535).sum().compute())
+        total = int((aligned[:4000] != 65535).sum().compute())
         peak_mb = max(client.run(peak_memory_mb).values())
-    assert total > 0.5 * side_px**2
+    assert total > 0.95 * 4000 * side_px
     assert peak_mb < 1000
 
 
@@ -480,10 +494,10 @@ def item(ground: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> pystac
 def test_what_odc_stac_loads_is_aligned(ground, item):
     scene = odc.stac.load([item], bands=["red", "nir"], chunks={"x": 256, "y": 256})
     scene = scene.isel(time=0)
-    aligned = scene.georeg.align(image(ground), band="red")
+    aligned = scene.georeg.align(image(ground), band="red", matching=FEW)
     assert abs(transform_of(aligned.red).c - ORIGIN.c - 50) < 0.5
     assert abs(float(aligned.x[0]) - float(scene.x[0]) - 50) < 0.5
-    resampled = scene.georeg.align(image(ground), band="red", resample=True)
+    resampled = scene.georeg.align(image(ground), band="red", resample=True, matching=FEW)
     assert resampled.nir.chunks is not None
     seen = resampled.nir.values[20:-20, 20:-20].astype(float)
     assert np.corrcoef(seen.ravel(), image(ground).values[20:-20, 20:-20].ravel())[0, 1] > 0.999
@@ -494,7 +508,7 @@ def test_what_odc_stac_loads_is_aligned(ground, item):
 def test_what_rioxarray_opens_is_aligned(ground, tmp_path, masked, chunks):
     path = write(image(ground, 5, -3, nodata=0), tmp_path / "tgt.tif")
     target = rioxarray.open_rasterio(path, masked=masked, chunks=chunks)
-    aligned = target.georeg.align(image(ground))
+    aligned = target.georeg.align(image(ground), matching=FEW)
     assert aligned.dims == ("band", "y", "x")
     assert abs(transform_of(aligned).c - ORIGIN.c - 50) < 0.5
     aligned.rio.to_raster(tmp_path / "out.tif")

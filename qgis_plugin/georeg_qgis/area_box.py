@@ -19,9 +19,9 @@ from qgis.PyQt.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVB
 
 from .compat import POLYGON_LAYERS
 from .exports import Exports
+from .footprints import box_of
 from .grids import Box
 from .map_tools import PolygonTool, area_band
-from .sources import box_of
 from .vector_files import PolygonsStep, polygons_in_words, write_polygon
 
 OVERLAP, CANVAS, DRAWN, LAYER = "overlap", "canvas", "drawn", "layer"

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from qgis.core import QgsProject
-from qgis.PyQt.QtCore import QObject
+from qgis.PyQt.QtCore import QObject, QTimer
 
 from .canvas_view import OTHER
 from .figures import Tie, check_numbers, refusal, without
@@ -43,7 +43,7 @@ class Desk(QObject):
         result.refit_asked.connect(self.refit)
         result.processing_asked.connect(self.open_in_processing)
         result.board_toggled.connect(self.board)
-        self.hand.told.connect(result.tell_hand)
+        self.hand.told.connect(self._tell)
         self.hand.pointed.connect(self.measure)
         self.list.shown.connect(self.show_run)
         self.list.compared.connect(self.compare)
@@ -127,7 +127,15 @@ class Desk(QObject):
 
     def _not_measured(self, _code: str, message: str, hint: str) -> None:
         verdict = refusal("usage", message, hint)
-        self._dock.result.tell_hand(verdict.text.split("\n")[0], bad=True)
+        why, *what_to_do = verdict.text.split("\n")[:-1]  # the last says that no file was changed
+        self._tell(" ".join([why, *what_to_do]), bad=True)
+
+    def _tell(self, text: str, *, bad: bool = False) -> None:
+        """Say it in the panel, where it is seen."""
+        result, scrolled = self._dock.result, self._dock.widget()
+        result.tell_hand(text, bad=bad)
+        if text:
+            QTimer.singleShot(0, lambda: scrolled.ensureWidgetVisible(result.hand_told))  # once it has its place
 
     def take_back(self) -> None:
         """Without the last point by hand."""

@@ -162,7 +162,12 @@ class Exports(QObject):
         step = self._left[0]
         self.said.emit("info", f"{step.title} → {step.path}")
         self.progress.emit({"stage": step.title, "done": 0, "total": 0})
-        self._task = task = step.task()
+        try:
+            self._task = task = step.task()
+        except RuntimeError:  # nothing is left of the layer but its name
+            self._left = []
+            self._failed("export", tr("{title}: the layer was removed meanwhile").format(title=step.title), "")
+            return
         task.setDescription(f"georeg: {step.title}")
         task.progressChanged.connect(lambda percent: self._progressed(task, percent))
         task.taskCompleted.connect(lambda: self._ended(task))

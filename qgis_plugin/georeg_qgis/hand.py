@@ -101,15 +101,15 @@ class Hand(QObject):
     def _see(self, which: str) -> None:
         """Bring the raster into sight that is pointed at."""
         compared = self._run.shown.compared if self._run is not None and self._run.shown is not None else {}
-        names = {TARGET: tr("target before"), REFERENCE: tr("reference")}
-        if which in compared:
-            self._compare.look([compared[which]], names[which])
+        told = {TARGET: tr("target before"), REFERENCE: tr("reference")}
         if self._moved is None:
-            steps = {
+            told = {
                 TARGET: tr("1 of 2: click a corner or a spot in the target as it was. Esc ends."),
                 REFERENCE: tr("2 of 2: click the same in the reference. The exact place is measured."),
             }
-            self.told.emit(steps[which])
+            self.told.emit(told[which])
+        if which in compared:
+            self._compare.look([compared[which]], told[which])  # which is read where one looks, on the map
 
     def _left(self) -> None:
         self._tool = None

@@ -75,10 +75,16 @@ class Many(QObject):
         n = len(asked.paths) - 1
 
         def begin() -> None:
-            dock.begin(arguments, self._aligned)
+            dock.begin(arguments, self._aligned, otherwise=self._failed)
             dock.running.progressed({"stage": "scenes", "done": 0, "total": n})
 
         dock.prepare(asked.steps, begin)
+
+    def _failed(self, code: str, message: str, hint: str) -> None:
+        """A batch that was cancelled can go on."""
+        if code == "cancelled":
+            message = f"{message.rstrip('.')}. " + self.tr("The same button again goes on with the rest.")
+        self._dock.result.show_verdict(refusal(code, message, hint), setup=code == "setup")
 
     def _aligned(self, line: dict[str, Any]) -> None:
         rows = scene_rows(line["values"], self._dock.in_labels)

@@ -8,22 +8,18 @@ from typing import Callable
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
-    QgsCsException,
-    QgsDistanceArea,
-    QgsGeometry,
     QgsLayerTree,
     QgsMapLayer,
-    QgsPointXY,
     QgsProject,
     QgsRasterLayer,
     QgsUnitTypes,
 )
 
 from .compat import METRES
+from .footprints import Footprint, footprint, overlap_share, pixel_in, stretch
 from .grids import Box
 from .i18n import translated as tr
-from .sources import Source, box_in, box_of, ground_of, path_of, pixel_in, source_of
+from .sources import Source, ground_of, path_of, source_of
 
 __all__ = ["OUTPUT_MARK", "Looked", "Pair", "Problem", "guess", "pair", "path_of"]
 OUTPUT_MARK = "georeg/output"
@@ -103,7 +99,7 @@ def guess(project: QgsProject) -> tuple[QgsRasterLayer | None, QgsRasterLayer | 
         return named_ref, named_tgt or next(one for one in layers if one is not named_ref)
     target = named_tgt or layers[0]
     below = [one for one in layers[layers.index(target) + 1 :] + layers if one is not target]
-    return next((one for one in below if overlap_share(one, target)), below[0]), target
+    return next((one for one in below if overlap_share(footprint(one), footprint(target))), below[0]), target
 
 
 def _says(layer: QgsMapLayer, words: tuple[str, ...]) -> bool:
@@ -129,8 +125,9 @@ def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked
     problems = _source_problems(sources)
     if problems:
         return Pair("", tuple(problems), unit=unit, metres_per_unit=metres)
-    ref_gsd, tgt_gsd = (_gsd(layer, source, crs) for layer, source in zip((reference, target), sources))
-    share = overlap_share(reference, target)
+    ref, tgt = (footprint(layer, source.grid) for layer, source in zip((reference, target), sources))
+    ref_gsd, tgt_gsd = pixel_in(ref, crs), pixel_in(tgt, crs)
+    share = overlap_share(ref, tgt)
     parts = [tr("overlap {share:.0%} of the smaller").format(share=share)] if share else []
     pixels = (
         f"{ref_gsd:.3g} {unit}" if abs(ref_gsd - tgt_gsd) < 0.01 * ref_gsd else f"{ref_gsd:.3g} / {tgt_gsd:.3g} {unit}"
@@ -138,7 +135,7 @@ def pair(reference: QgsRasterLayer | None, target: QgsRasterLayer | None, looked
     parts.append(tr("pixels {pixels}").format(pixels=pixels))
     names = [_crs_name(layer.crs()) for layer in (reference, target)]
     parts.append(names[0] if names[0] == names[1] else f"{names[0]} / {names[1]}")
-    problems = _ground_problems(reference, target, None if looked.everywhere else share, ref_gsd, tgt_gsd)
+    problems = _ground_problems(ref, tgt, None if looked.everywhere else share, ref_gsd, tgt_gsd)
     return Pair(" · ".join(parts), tuple(problems), max(ref_gsd, tgt_gsd), unit, metres, *sources)
 
 
@@ -162,10 +159,10 @@ def _source_problems(sources: tuple[Source, Source]) -> list[Problem]:
 
 
 def _ground_problems(
-    reference: QgsRasterLayer, target: QgsRasterLayer, share: float | None, ref_gsd: float, tgt_gsd: float
+    reference: Footprint, target: Footprint, share: float | None, ref_gsd: float, tgt_gsd: float
 ) -> list[Problem]:
     problems = []
-    if not reference.crs().isValid() and target.crs().isValid():
+    if not reference.crs.isValid() and target.crs.isValid():
         problems.append(
             Problem(tr("The reference has no CRS, so it cannot say where the target lies."), "swap", tr("Swap"))
         )
@@ -174,59 +171,17 @@ def _ground_problems(
         problems.append(Problem(text, "everywhere", tr("Search everywhere"), fatal=True))
     elif share is None:
         problems.append(Problem(tr("The target is sought all over the reference."), "", "", fatal=False))
-    stretch = _stretch(reference, target)
-    if abs(stretch - 1) > _STRETCHED:
-        text = tr("Lengths are in {unit} of {crs}, {stretch:.3g} of which are 1 {unit} on the ground here.")
-        unit = QgsUnitTypes.toAbbreviatedString(reference.crs().mapUnits())
-        told = text.format(unit=unit, crs=_crs_name(reference.crs()), stretch=stretch)
+    longer = stretch(reference.crs, target)
+    if abs(longer - 1) > _STRETCHED:
+        text = tr("Lengths are in {unit} of {crs}, {n:.3g} of which are 1 {unit} on the ground here.")
+        unit = QgsUnitTypes.toAbbreviatedString(reference.crs.mapUnits())
+        told = text.format(unit=unit, crs=_crs_name(reference.crs), n=longer)
         problems.append(Problem(told, "", "", fatal=False))
     ratio = max(ref_gsd, tgt_gsd) / max(min(ref_gsd, tgt_gsd), 1e-300)
     if share and ratio > _COARSE:
         text = tr("Pixels differ by a factor of {ratio:.3g}: only detail of the coarser is compared.")
         problems.append(Problem(text.format(ratio=ratio), "", "", fatal=False))
     return problems
-
-
-def _stretch(reference: QgsRasterLayer, target: QgsRasterLayer) -> float:
-    """How many units of the reference's map are one on the ground, at the target; 1 where that is not known."""
-    crs = reference.crs()
-    if not crs.isValid() or crs.isGeographic() or not target.crs().isValid():
-        return 1.0
-    measure = QgsDistanceArea()
-    measure.setSourceCrs(crs, QgsProject.instance().transformContext())
-    measure.setEllipsoid(crs.ellipsoidAcronym() or "EPSG:7030")
-    box = box_in(box_of(target.extent()), target.crs(), crs)
-    if box is None:
-        return 1.0
-    x, y, step = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, (box[2] - box[0]) / 10
-    try:
-        ground = measure.measureLine(QgsPointXY(x - step, y), QgsPointXY(x + step, y))
-    except QgsCsException:
-        return 1.0
-    metres = 2 * step * QgsUnitTypes.fromUnitToUnitFactor(crs.mapUnits(), METRES)
-    return float(metres / ground) if ground > 0 else 1.0
-
-
-def overlap_share(reference: QgsRasterLayer, target: QgsRasterLayer) -> float | None:
-    """Share of the smaller extent that lies on the other, 0 to 1; None where the target has no CRS."""
-    crs = reference.crs()
-    if not crs.isValid() or not target.crs().isValid():
-        return None
-    ref = QgsGeometry.fromRect(reference.extent())
-    try:
-        tgt = QgsGeometry.fromRect(target.extent())
-        tgt.transform(QgsCoordinateTransform(target.crs(), crs, QgsProject.instance()))
-    except QgsCsException:
-        return 0.0
-    smaller = min(ref.area(), tgt.area())
-    return float(ref.intersection(tgt).area() / smaller) if smaller > 0 else 0.0
-
-
-def _gsd(layer: QgsRasterLayer, source: Source, crs: QgsCoordinateReferenceSystem) -> float:
-    """Pixel size that georeg will see, in units of ``crs``."""
-    if source.grid is not None and layer.crs() == crs:
-        return (source.grid.pixel_x * source.grid.pixel_y) ** 0.5
-    return pixel_in(layer, crs)
 
 
 def _crs_name(crs: QgsCoordinateReferenceSystem) -> str:

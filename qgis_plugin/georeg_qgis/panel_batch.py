@@ -18,7 +18,6 @@ from qgis.PyQt.QtWidgets import (
     QLabel,
     QListWidget,
     QListWidgetItem,
-    QMenu,
     QPushButton,
     QTableView,
     QVBoxLayout,
@@ -26,6 +25,7 @@ from qgis.PyQt.QtWidgets import (
 )
 
 from .folds import fold
+from .layer_picker import LayerPicker
 from .pairs import OUTPUT_MARK
 from .scene_table import SceneTable
 from .scenes import SceneRow, headline, output_folder, rasters_in
@@ -68,10 +68,8 @@ class BatchPanel(QWidget):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFixedHeight(96)
         self.list.itemSelectionChanged.connect(self._changed)
-        self.layers_button = QPushButton(self.tr("Layers"))
-        menu = QMenu(self.layers_button)
-        menu.aboutToShow.connect(lambda: self._fill(menu))
-        self.layers_button.setMenu(menu)
+        self.layers_button = QPushButton(self.tr("Layers…"))
+        self.layers_button.clicked.connect(lambda *_: self.pick_layers())
         self.files_button = QPushButton(self.tr("Files…"))
         self.files_button.clicked.connect(lambda *_: self._pick_files())
         self.folder_button = QPushButton(self.tr("Folder…"))
@@ -169,21 +167,13 @@ class BatchPanel(QWidget):
         targets = self.targets()
         return chosen or (output_folder(targets[0]) if targets else "")
 
-    def _fill(self, menu: QMenu) -> None:
-        """Layers of the project that are files; what the plugin made is none of them."""
-        menu.clear()
+    def pick_layers(self) -> LayerPicker:
+        """Ask which layers of the project are targets; those that are no files, and what the plugin made, are none."""
         layers = [one for one in QgsProject.instance().mapLayers().values() if not one.customProperty(OUTPUT_MARK)]
         known = sorted((layer.name(), path_of(layer)) for layer in layers if path_of(layer))
-        named = [(name, path) for name, path in known if not _same(path, self.reference)]
-        if not named:
-            menu.addAction(self.tr("No other raster layers")).setEnabled(False)
-            return
-        menu.addAction(self.tr("All {n} raster layers").format(n=len(named))).triggered.connect(
-            lambda *_: self.add(path for _, path in named)
-        )
-        menu.addSeparator()
-        for name, path in named:
-            menu.addAction(name.replace("&", "&&")).triggered.connect(lambda *_, path=path: self.add([path]))
+        picker = LayerPicker([one for one in known if not _same(one[1], self.reference)], self.add, self)
+        picker.open()
+        return picker
 
     def _pick_files(self) -> None:
         filters = QgsProviderRegistry.instance().fileRasterFilters()

@@ -108,8 +108,10 @@ class ResultPanel(QWidget):
         self.dots.setChecked(True)
         self.dots.toggled.connect(self.dots_toggled)
         self.swipe_button.toggled.connect(self._swiping)
-        grid.addWidget(QLabel(self.tr("Compare")), 0, 0)
-        grid.addWidget(self.against, 0, 1)
+        beside = QHBoxLayout()
+        beside.addWidget(QLabel(self.tr("Compare")))
+        beside.addWidget(self.against, 1)
+        grid.addLayout(beside, 0, 0, 1, 2)
         buttons = (self.swipe_button, self.flicker_button, self.board_button, self.worst_button)
         for k, button in enumerate(buttons):
             grid.addWidget(button, 1 + k // 2, k % 2)
@@ -249,6 +251,8 @@ class ResultPanel(QWidget):
 
     def compare_with_own(self) -> None:
         """Only with the inputs of the result."""
+        if self.against.currentIndex() >= _OWN:
+            self.against.setCurrentIndex(0)
         while self.against.count() > _OWN:
             self.against.removeItem(_OWN)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from qgis.core import QgsApplication, QgsSettings
@@ -11,7 +10,7 @@ from qgis.PyQt.QtGui import QIcon
 
 from .ahead import Ahead
 from .compat import QAction
-from .i18n import translated
+from .i18n import Catalogue, catalogue_for, translated
 from .provider import ICON, GeoregProvider
 
 MENU = "georeg"
@@ -111,7 +110,7 @@ class GeoregPlugin(QObject):
         if self._translator is not None:
             return
         locale = str(QgsSettings().value("locale/userLocale", QLocale().name()) or "en")
-        translator = QTranslator(self)
-        if translator.load(f"georeg_{locale}", os.path.join(os.path.dirname(__file__), "i18n")):
-            QCoreApplication.installTranslator(translator)
-            self._translator = translator
+        path = catalogue_for(locale)
+        if path:
+            self._translator = Catalogue(path, self)
+            QCoreApplication.installTranslator(self._translator)

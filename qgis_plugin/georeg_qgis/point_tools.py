@@ -12,7 +12,7 @@ from qgis.PyQt.QtGui import QColor
 from .compat import LINE
 from .swipe import Z
 
-HAND = QColor(118, 42, 131)
+HAND = QColor(240, 60, 200)
 """Colour of what is done by hand."""
 TARGET, REFERENCE = "target", "reference"
 

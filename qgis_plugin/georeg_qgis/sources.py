@@ -8,17 +8,13 @@ from dataclasses import dataclass
 
 from qgis.core import (
     QgsCoordinateReferenceSystem,
-    QgsCoordinateTransform,
-    QgsCsException,
-    QgsGeometry,
     QgsMapLayer,
-    QgsProject,
     QgsProviderRegistry,
     QgsRasterLayer,
-    QgsRectangle,
 )
 
 from .exports import is_picture
+from .footprints import box_in, box_of, footprint, pixel_in
 from .grids import MOST_DATA_PX, MOST_PICTURE_PX, Box, Grid, common, own_grid, picture_grid, widened
 from .i18n import translated as tr
 
@@ -165,33 +161,4 @@ def ground_of(
     if box is None:
         return None
     margin = margin_m / metres_per_unit if margin_m > 0 else _MARGIN * max(box[2] - box[0], box[3] - box[1])
-    return Ground(widened(box, margin), pixel_in(other, crs))
-
-
-def box_in(box: Box, own: QgsCoordinateReferenceSystem, crs: QgsCoordinateReferenceSystem) -> Box | None:
-    """A box around a box of another CRS; None where it cannot be expressed."""
-    try:
-        found = QgsCoordinateTransform(own, crs, QgsProject.instance()).transformBoundingBox(QgsRectangle(*box))
-    except QgsCsException:
-        return None
-    return box_of(found) if found.isFinite() and not found.isEmpty() else None
-
-
-def pixel_in(layer: QgsRasterLayer, crs: QgsCoordinateReferenceSystem) -> float:
-    """Pixel size of a layer at its centre, in units of ``crs``."""
-    own = (layer.rasterUnitsPerPixelX() * layer.rasterUnitsPerPixelY()) ** 0.5
-    if not crs.isValid() or not layer.crs().isValid() or layer.crs() == crs:
-        return float(own)
-    centre = layer.extent().center()
-    around = widened((centre.x(), centre.y(), centre.x(), centre.y()), 50 * own)
-    square = QgsGeometry.fromRect(QgsRectangle(*around))
-    try:
-        square.transform(QgsCoordinateTransform(layer.crs(), crs, QgsProject.instance()))
-    except QgsCsException:
-        return float(own)
-    return math.sqrt(square.area()) / 100
-
-
-def box_of(rectangle: QgsRectangle) -> Box:
-    """As numbers."""
-    return rectangle.xMinimum(), rectangle.yMinimum(), rectangle.xMaximum(), rectangle.yMaximum()
+    return Ground(widened(box, margin), pixel_in(footprint(other), crs))

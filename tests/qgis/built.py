@@ -117,6 +117,23 @@ application.processEvents()
 found["setup"] = page.command.toPlainText()
 page.close_processes()
 found["algorithms"] = [made().displayName() for made in (modules["algorithms"].Align, modules["algorithms"].Batch)]
+folder = Path(result).parent
+said = {("georeg", "Cancelled"): "Abgebrochen", ("ResultPanel", "Swipe"): "Wischen"}
+parts = "".join(
+    f"<context><name>{context}</name><message><source>{source}</source><translation>{text}</translation></message>"
+    f"<message><source>Undo</source><translation type='unfinished'>nichts</translation></message></context>"
+    for (context, source), text in said.items()
+)
+(folder / "georeg_de.ts").write_text(
+    f"<?xml version='1.0' encoding='utf-8'?><!DOCTYPE TS><TS>{parts}</TS>", encoding="utf-8"
+)
+i18n = modules["i18n"]
+catalogue = i18n.Catalogue(i18n.catalogue_for("de_AT", str(folder)))
+application.installTranslator(catalogue)
+panel = modules["panel_result"].ResultPanel()
+found["german"] = [figures.refusal("cancelled", "", "").title, panel.swipe_button.text(), i18n.translated("Undo")]
+found["no_language"] = i18n.catalogue_for("xx", str(folder))
+application.removeTranslator(catalogue)
 dock.grab()
 page.grab()
 dock.shut()

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "sample_tiles"
 NEEDED = ("qgis", "Xvfb", "openbox")
 LIMIT_S = 240
-TOUR = {"aligned": 0, "swipe": 300, "refused": 1060, "where": 420, "many": 420}
+TOUR = {"aligned": 0, "swipe": 300, "refused": 1060, "where": 420, "many": 420, "hand": 420, "history": 420}
 """Screenshots for the documentation, and from which column on."""
 
 
@@ -159,4 +159,5 @@ def tour(out: Path) -> None:
 if __name__ == "__main__":
     print(json.dumps(play(Path(sys.argv[1]), *map(Path, sys.argv[2:4])), indent=1))
     print(json.dumps(play_inputs(Path(sys.argv[1])), indent=1))
+    print(json.dumps(play(Path(sys.argv[1]), session="driven_results"), indent=1))
     tour(Path(sys.argv[1]))

@@ -106,7 +106,7 @@ def adding():
     found["hand_looks"].append(item.names[0])
     QTest.mouseMove(canvas.viewport(), at_px(tie.ref_xy, run.crs))
     yield settled(0.2)
-    shot("hand2")
+    shot("hand")
     QTest.mouseClick(canvas.viewport(), LEFT, pos=at_px(tie.ref_xy, run.crs))
     yield lambda: idle() and dock.desk.draft.made
     yield settled(0.3)
@@ -204,7 +204,7 @@ def history():
     yield lambda: item.image is not None
     found["compared_names"] = list(item.names)
     yield settled(0.5)
-    shot("compare")
+    shot("history")
     click(dock.result.swipe_button)
     listed.list.clearSelection()
     row = next(k for k, run in enumerate(listed._runs) if run.words)

@@ -71,10 +71,6 @@
    <translation type="unfinished" />
   </message>
   <message>
-   <source>All {n} raster layers</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
    <source>Clear</source>
    <translation type="unfinished" />
   </message>
@@ -103,15 +99,11 @@
    <translation type="unfinished" />
   </message>
   <message>
-   <source>Layers</source>
+   <source>Layers…</source>
    <translation type="unfinished" />
   </message>
   <message>
    <source>Many targets</source>
-   <translation type="unfinished" />
-  </message>
-  <message>
-   <source>No other raster layers</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -196,6 +188,10 @@
   <name>Many</name>
   <message>
    <source>The run was cancelled. No file was changed</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>The same button again goes on with the rest.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -948,6 +944,10 @@
    <translation type="unfinished" />
   </message>
   <message>
+   <source>Layers as targets</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>Least overlap</source>
    <translation type="unfinished" />
   </message>
@@ -956,7 +956,7 @@
    <translation type="unfinished" />
   </message>
   <message>
-   <source>Lengths are in {unit} of {crs}, {stretch:.3g} of which are 1 {unit} on the ground here.</source>
+   <source>Lengths are in {unit} of {crs}, {n:.3g} of which are 1 {unit} on the ground here.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1442,6 +1442,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
    <translation type="unfinished" />
   </message>
   <message>
+   <source>The project has no other raster layer that is a file.</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
    <source>The raster to correct, in which they were clicked.</source>
    <translation type="unfinished" />
   </message>
@@ -1515,6 +1519,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>Unit of the map</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>Untick what is no target.</source>
    <translation type="unfinished" />
   </message>
   <message>
@@ -1915,6 +1923,10 @@ Rasters may differ in CRS, pixel size, type and sensor, and the target may be tu
   </message>
   <message>
    <source>{reference} and {target} share no ground, and lie further apart than the smaller is long; check that both show the same place and that both CRSs are right, or set where the target lies at first to center or none</source>
+   <translation type="unfinished" />
+  </message>
+  <message>
+   <source>{title}: the layer was removed meanwhile</source>
    <translation type="unfinished" />
   </message>
   <message>
