@@ -19,6 +19,8 @@ MAX_TOLERANCE_PX = 2.5
 """A check point further from the model than this never agrees with it, however they scatter."""
 HARMLESS_PX = 0.1
 """A model that moves check points further from the reference by more than this, and more than by chance, is refused."""
+WORSE = 1.25
+"""And one that moves them this many times as far away, whatever chance may do to a few."""
 UNMOVED_PX = 0.01
 """A correction that moves the target by less than this is none."""
 NULL_CHANCE = 0.01
@@ -147,8 +149,9 @@ def verify(fitted: Fit) -> tuple[Verification, Accuracy, Accuracy]:
             f"px, but {' and '.join(missed)}; check that both rasters show the same ground, or try other bands or a larger "
             "--max-points"
         )
-    loss = ((residual**2).sum(axis=1) - (points.displacement[check] ** 2).sum(axis=1))[agreeing] / points.gsd**2
-    if loss.mean() > max(2 * loss.std() / math.sqrt(k), HARMLESS_PX**2):
+    before2 = (points.displacement[check] ** 2).sum(axis=1)[agreeing] / points.gsd**2
+    loss = (residual**2).sum(axis=1)[agreeing] / points.gsd**2 - before2
+    if loss.mean() > max(min(2 * loss.std() / math.sqrt(k), (WORSE**2 - 1) * before2.mean()), HARMLESS_PX**2):
         raise VerificationError(
             f"refused: the {fitted.model.kind} model moves {k} check points further from the reference, by "
             f"{math.sqrt(loss.mean()):.2g} px RMS; choose a simpler --model or try other bands"

@@ -12,6 +12,7 @@ from pyproj import CRS
 from georeg.blocks import How, widest_reach_px
 from georeg.errors import InputError, MatchError
 from georeg.execution import workers
+from georeg.masks import with_mask
 from georeg.models import Affine, FloatArray, Model, Translation, identity
 from georeg.options import MatchOptions
 from georeg.overlap import Pair, pair_rasters
@@ -142,8 +143,9 @@ def _pair(points: TiePoints, prior: Model) -> Pair:
     inputs = points.inputs
     if not inputs.reference:
         raise InputError("these tie points name no reference to measure in; give those of georeg match or align")
-    ref = open_reference(inputs.reference, nodata=inputs.ref_nodata)
+    ref = with_mask(open_reference(inputs.reference, nodata=inputs.ref_nodata), inputs.ref_mask)
     tgt = open_raster(inputs.target, nodata=inputs.tgt_nodata, initial=inputs.initial, reference=ref)
+    tgt = with_mask(tgt, inputs.tgt_mask)
     pair = pair_rasters(ref, tgt, prior)
     if pair.crs != CRS.from_wkt(points.crs):
         raise InputError(

@@ -158,7 +158,9 @@ class _Accessor(Generic[Object]):
         inputs = inputs or InputOptions()
         where = _reference(images[to] if isinstance(to, int) else to, band)
         reference = with_mask(open_reference(where, nodata=inputs.ref_nodata), inputs.ref_mask)
-        rasters = [None if isinstance(to, int) and i == to else image_raster(bands_of(image)) for i, image in enumerate(images)]
+        rasters = [
+            None if isinstance(to, int) and i == to else image_raster(bands_of(image)) for i, image in enumerate(images)
+        ]
         with Reader(reference) as reader:
             found = measured(rasters, partial(align, reference, opened=reader, inputs=inputs, **options))
         return stacked(self._obj, dim, found, resampling=resampling, refused=refused)

@@ -251,6 +251,9 @@ def test_every_verb_is_a_job_and_gives_what_its_json_says(
         "apply": lambda out: [result, "-o", out],
         "undo": lambda out: [target],
         "export": lambda out: [result, "-o", out.with_suffix(".gpkg"), "--overwrite"],
+        "snap": lambda out: [points, "-o", out, "--ref-xy", ",".join(map(str, shift_alignment.points.ref_xy[40]))],
+        "stack": lambda out: [*shift_pair],
+        "bands": lambda out: [*shift_pair, "-o", out],
         "stac": lambda out: [result, item, "--corrected", target, "-o", out],
     }
     for _ in range(2 if verb == "undo" else 0):

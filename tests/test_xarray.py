@@ -7,6 +7,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from known import GSD, NORTH_UP, SHAPE, UTM, affine_truth, at, fitted, ramps
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import wrap_xr
 from pystac.extensions.projection import ProjectionExtension
+from rasterio.windows import Window
 from scipy import ndimage
 
 import georeg
@@ -38,7 +40,7 @@ from georeg.models import identity
 from georeg.placement import Placement
 from georeg.reader import Reader
 from georeg.tie_points import Inputs
-from georeg.warp import sample
+from georeg.warp import sample, source_window
 
 # affine 3 and xarray tell the authors of rioxarray and odc-geo what is to change
 pytestmark = [
@@ -381,15 +383,8 @@ def test_a_refused_pair_is_refused_as_files_are(ground, tmp_path):
 
 
 def test_no_pixel_is_computed_before_it_is_asked_for_and_then_only_what_it_needs(ground, alignment):
-    computed = []
-
-    def chunk(block_info: Any = None) -> np.ndarray:
-        at = block_info[None]["array-location"]
-        computed.append(tuple(slice_[0] for slice_ in at))
-        return image(ground, 5, -3).values[slice(*at[0]), slice(*at[1])]
-
-    pixels = da.map_blocks(chunk, chunks=((160,) * 4, (160,) * 4), dtype=np.uint16, meta=np.empty((0, 0), np.uint16))
-    target = image(ground, 5, -3).copy(data=pixels)
+    computed: list[tuple[int, int]] = []
+    target = image(ground, 5, -3).copy(data=counting(image(ground, 5, -3).values, 160, computed))
     aligned = target.georeg.apply(alignment, like=lazy(image(ground), 160), resample=True, resampling="cubic")
     assert computed == []
     with dask.config.set(scheduler="synchronous"):
@@ -401,15 +396,63 @@ def test_no_pixel_is_computed_before_it_is_asked_for_and_then_only_what_it_needs
     assert moved.chunks == target.chunks
 
 
+def counting(pixels: np.ndarray, side_px: int, computed: list[tuple[int, int]]) -> da.Array:
+    """Dask chunks of pixels (height, width), each of which notes its corner when it is computed."""
+
+    def chunk(block_info: Any = None) -> np.ndarray:
+        (top, bottom), (left, right) = block_info[None]["array-location"]
+        computed.append((top, left))
+        return pixels[top:bottom, left:right]
+
+    sizes = da.core.normalize_chunks(side_px, pixels.shape)
+    return da.map_blocks(chunk, chunks=sizes, dtype=pixels.dtype, meta=np.empty((0, 0), pixels.dtype))
+
+
 def test_each_chunk_is_computed_once_to_measure_while_it_is_kept(ground):
-    chunked = image_raster(lazy(image(ground), 160)).source
-    assert isinstance(chunked, Chunked)
-    with Reader(array_raster(chunked, image(ground).odc.geobox, dtypes=("uint16",))) as reader:
+    computed: list[tuple[int, int]] = []
+    target = image(ground).copy(data=counting(image(ground).values, 160, computed))
+    raster = image_raster(target)
+    assert isinstance(raster.source, Chunked)
+    with Reader(raster) as reader:
         for row in range(0, 600, 100):
             data, valid = reader.read((row, 0), (100, SIDE_PX), [1])
             assert valid.all()
             assert np.array_equal(data[0], image(ground).values[row : row + 100])
-    assert chunked.n_computed == 16
+    assert sorted(computed) == [(row, col) for row in range(0, 640, 160) for col in range(0, 640, 160)]
+    assert raster.source.n_computed == 16
+
+
+@dataclass(frozen=True, eq=False)
+class Noting:
+    """Pixels that note where they are looked at."""
+
+    windows: list[Window]
+    part_shape: tuple[int, int] = (4, 4)
+
+    def read(self, window: Window, bands: tuple[int, ...]) -> np.ndarray:
+        self.windows.append(window)
+        return np.ones((len(bands), int(window.height), int(window.width)), np.float32)
+
+
+@pytest.mark.parametrize("kernel", ["nearest", "bilinear", "cubic", "lanczos"])
+@pytest.mark.parametrize("factor", [1, 3, 9])
+def test_a_task_is_given_all_that_it_looks_at(kernel, factor):
+    """The bounds of a window whose border is one of the nodes of the inverse map are tight."""
+    noting = Noting([])
+    grid = GeoBox((900, 900), Affine(10, 0, 398000, 0, -10, 5802000), "EPSG:32633")
+    raster = array_raster(noting, grid, dtypes=("float32",))
+    place = Placement(raster, UTM, fitted("absent.tif", "polynomial2").model)
+    coarse = GeoBox((448 // factor, 448 // factor), NORTH_UP * Affine.scale(factor), "EPSG:32633")
+    window = Window(0, 0, 64, 64) if factor == 9 else Window(64, 64, 64, 64)
+    needed = source_window(place, coarse, kernel, window)
+    assert needed is not None
+    with Reader(raster, least_alpha=1) as reader:
+        sample(reader, place, coarse, [1], kernel=kernel, window=window)
+    low = np.min([(part.row_off, part.col_off) for part in noting.windows], axis=0)
+    high = np.max([(part.row_off + part.height, part.col_off + part.width) for part in noting.windows], axis=0)
+    assert (low > (needed.row_off - 4, needed.col_off - 4)).all()  # in parts of 4
+    assert (high < (needed.row_off + needed.height + 4, needed.col_off + needed.width + 4)).all()
+    assert needed.height * needed.width < 3 * (64 * factor + 40) ** 2 + 10000 * factor  # and not much more
 
 
 def test_an_array_is_not_kept_alive_by_what_is_remembered_of_its_place():
@@ -437,6 +480,7 @@ def test_larger_pixels_are_means_of_those_that_are_there(nodata):
             assert valid.all()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell a process's peak by the module resource")
 def test_a_cluster_computes_a_large_array_in_bounded_memory():
     """10980 × 10980 pixels, which are 240 MB as uint16, to a third, by one worker."""
     side_px = 10980
