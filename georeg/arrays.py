@@ -66,7 +66,8 @@ def array_raster(
         The pixels are no numbers, or the array is empty.
 
     >>> import numpy as np
-    >>> grid = GeoBox.from_bbox((300000, 5800000, 300100, 5800050), "EPSG:32633", resolution=10)
+    >>> from affine import Affine
+    >>> grid = GeoBox((5, 10), Affine(10, 0, 300000, 0, -10, 5800050), "EPSG:32633")
     >>> array_raster(np.zeros((2, 5, 10), np.uint8), grid).dtypes
     ('uint8', 'uint8')
     """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
+from datetime import datetime
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import xarray as xr
 from pyproj import CRS
 
@@ -15,12 +17,10 @@ from georeg.errors import GeoregError, InputError
 from georeg.images import Correcting, image_in
 from georeg.models import Model, identity
 from georeg.options import KernelKind
-from georeg.raster import Raster
+from georeg.stack_result import StackScene
 
 Object = TypeVar("Object", xr.DataArray, xr.Dataset)
 RefusedKind = Literal["raise", "drop"]
-Measuring = Callable[[Raster], Alignment]
-"""What measures one raster against what all shall agree with."""
 _log = logging.getLogger(__name__)
 
 
@@ -41,16 +41,17 @@ def slices(obj: Object, dim: Hashable) -> list[Object]:
     return [obj.isel({dim: [i]}) for i in range(obj.sizes[dim])]
 
 
-def measured(rasters: Sequence[Raster | None], measure: Measuring) -> list[Alignment | GeoregError | None]:
-    """Of each raster by itself, what puts it where it belongs or why nothing does; None stays None: it lies right."""
+def dates_along(obj: xr.DataArray | xr.Dataset, dim: Hashable) -> list[datetime | None] | None:
+    """When each image along a dimension was taken; None where its coordinate does not tell."""
+    if dim not in obj.coords or obj.coords[dim].dtype.kind != "M":
+        return None
+    seconds = obj.coords[dim].values.astype("datetime64[s]")
+    return [None if np.isnat(one) else one.item() for one in seconds]
 
-    def one(raster: Raster) -> Alignment | GeoregError:
-        try:
-            return measure(raster)
-        except GeoregError as exc:
-            return exc
 
-    return [None if raster is None else one(raster) for raster in rasters]
+def correction_of(scene: StackScene) -> Alignment | GeoregError | None:
+    """What puts an image right, or why nothing does; None: it stays."""
+    return scene.error or scene.alignment
 
 
 def stacked(
@@ -66,7 +67,7 @@ def stacked(
     Parameters
     ----------
     found
-        As of `measured`, for each image.
+        For each image, as of `correction_of`.
     refused
         ``"raise"`` what an image was refused with, or ``"drop"`` the image.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import xarray as xr
@@ -17,14 +16,13 @@ from pyproj import CRS
 
 from georeg.align import align
 from georeg.alignment import Alignment
-from georeg.cube import RefusedKind, measured, slices, stacked
+from georeg.cube import RefusedKind, correction_of, dates_along, slices, stacked
 from georeg.errors import InputError
 from georeg.fit import Fit
 from georeg.images import Correcting, Where, bands_of, image_in, image_raster
-from georeg.masks import with_mask
 from georeg.options import FitOptions, InputOptions, KernelKind, LimitOptions, MatchOptions
-from georeg.raster import Raster, open_reference
-from georeg.reader import Reader
+from georeg.raster import Raster
+from georeg.stack import align_stack
 
 Object = TypeVar("Object", xr.DataArray, xr.Dataset)
 
@@ -122,47 +120,44 @@ class _Accessor(Generic[Object]):
         self,
         dim: Hashable = "time",
         *,
-        to: Where | int = 0,
+        to: Where | int | None = None,
         band: Hashable | None = None,
         resampling: KernelKind = "auto",
         refused: RefusedKind = "raise",
-        inputs: InputOptions | None = None,
         **options: Any,
     ) -> Object:
-        """Make the images along a dimension agree: each is measured now and resampled, lazily if it is lazy, onto the grid that
-        they share, which stays.
+        """Make the images along a dimension agree with each other: one joint adjustment of all, as by `georeg.align_stack`, is
+        made now, and each is resampled, lazily if it is lazy, onto the grid that they share, which stays.
 
         Parameters
         ----------
         dim
-            Along which the images follow.
+            Along which the images follow; its dates, if it has any, say which are likely to look alike.
         to
-            What they are to agree with: the number of one of them, which stays as it is, or a reference as of `measure`.
-        band, inputs
+            What they are put onto: the number of one of them, which stays as it is, or a reference as of `measure`. By default
+            they are put where they lie in the mean.
+        band
             As of `measure`.
         resampling
             As of `apply`.
         refused
             What to do with an image for which no correction can be shown to be right: ``"raise"`` its error, or ``"drop"`` it.
         options
-            ``matching``, ``fitting`` and ``limits`` of `measure`.
+            ``inputs``, ``matching``, ``fitting``, ``limits`` and ``stack`` of `georeg.align_stack`; ``inputs`` are of one image.
 
         Raises
         ------
         GeoregError
-            As `measure`, of the first image that is refused.
+            As `georeg.align_stack`, or of the first image that is refused.
         """
         images = [image_in(one, band) for one in slices(self._obj, dim)]
         if isinstance(to, int) and not 0 <= to < len(images):
             raise InputError(f"to is {to}, and there are {len(images)} images along {dim!r}; give a number from 0")
-        inputs = inputs or InputOptions()
-        where = _reference(images[to] if isinstance(to, int) else to, band)
-        reference = with_mask(open_reference(where, nodata=inputs.ref_nodata), inputs.ref_mask)
-        rasters = [
-            None if isinstance(to, int) and i == to else image_raster(bands_of(image)) for i, image in enumerate(images)
-        ]
-        with Reader(reference) as reader:
-            found = measured(rasters, partial(align, reference, opened=reader, inputs=inputs, **options))
+        rasters = [image_raster(bands_of(image)) for image in images]
+        anchor = rasters[to] if isinstance(to, int) else None if to is None else _reference(to, band)
+        made = align_stack(rasters, reference=anchor, dates=dates_along(self._obj, dim), **options)
+        scenes = iter(made.scenes[anchor is not None :])
+        found = [None if raster is anchor else correction_of(next(scenes)) for raster in rasters]
         return stacked(self._obj, dim, found, resampling=resampling, refused=refused)
 
 
