@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from georeg.options import StacOptions as StacOptions
     from georeg.options import WriteOptions as WriteOptions
     from georeg.remote import metered as metered
+    from georeg.report.stack_page import write_stack_report as write_stack_report
     from georeg.report.write import write_report as write_report
     from georeg.scene import Scene as Scene
     from georeg.snap import snap as snap
@@ -99,6 +100,7 @@ _HOME = {
     "write_item": "stac_items",
     "write_report": "report.write",
     "write_stack": "stack",
+    "write_stack_report": "report.stack_page",
 }
 __all__ = ["__version__", *sorted(_HOME)]
 

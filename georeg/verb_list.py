@@ -105,6 +105,7 @@ VERBS = (
         ),
         Output("for the corrected scenes and stack.json; without it they are only measured", False, "FOLDER"),
         (StackOptions, InputOptions, MatchOptions, FitOptions, LimitOptions, WriteOptions, ExecutionOptions),
+        beside=("report",),
         from_file="@",
         module="georeg.verb_stack",
     ),

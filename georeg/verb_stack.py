@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from georeg.apply import made_folder
+from georeg.files import check_output
 from georeg.lazily import Lazily
 from georeg.listing import Listed, listed
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, StackOptions, WriteOptions
@@ -18,21 +19,34 @@ from georeg.stack_result import Stack, StackScene
 from georeg.terminal import TOLD
 from georeg.verb_parts import chosen, close, metered_verb, running, say
 
-closing = Lazily("georeg.closing_stack")
+closing, pages = Lazily("georeg.closing_stack"), Lazily("georeg.report.stack_page")
 
 
 @metered_verb
 def stack(arguments: argparse.Namespace) -> int | None:
     options, folder = chosen(arguments, StackOptions), arguments.output
+    written: list[str] = []
     found = listed(arguments.scenes, options.asset)
     with nullcontext() if folder is None else made_folder(folder):
         if folder is not None:
-            checked_outputs([scene.path for scene in found], folder, chosen(arguments, WriteOptions))
+            outputs = checked_outputs([scene.path for scene in found], folder, chosen(arguments, WriteOptions))
+            written = [*outputs.values(), os.path.join(folder, NAME)]
             options = replace(options, pairs=options.pairs or os.path.join(folder, PAIRS))
+        if arguments.report:
+            taken = [*written, *_read(arguments, found, options)]
+            check_output(arguments.report, taken, overwrite=arguments.overwrite)
         made = _made(arguments, found, options)
+        if arguments.report:  # of refused scenes, too
+            pages.write_stack_report(made, arguments.report, overwrite=arguments.overwrite)
     _tell(arguments, made)
     close(arguments, lambda: closing.show_stack(made))
     return _exit_code(made)
+
+
+def _read(arguments: argparse.Namespace, found: Sequence[Listed], options: StackOptions) -> list[str]:
+    """Files that the run reads, and that of the pairs."""
+    given = [*arguments.scenes, options.reference, options.append, options.pairs]
+    return [*(scene.path for scene in found), *(path for path in given if path)]
 
 
 def _made(arguments: argparse.Namespace, found: Sequence[Listed], options: StackOptions) -> Stack:

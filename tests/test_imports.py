@@ -30,14 +30,15 @@ ORDER = [
     "tiles", "seeds", "rivals", "prior", "seeded", "passes", "search", "snap", "uncertainty", "wkb", "arrow", "layers",
     "vectors", "corrections", "vrt", "classes", "chunks", "images", "provenance", "correct", "apply", "report.boards",
     "report.marks", "report.plots", "report.diagnostics", "report.plot_files", "report.notebook", "alignment", "align",
-    "cube", "xarray", "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch", "band_files", "bands",
+    "stac", "stac_fields", "stac_items", "manifest", "scene", "ledger", "batch", "band_files", "bands",
     "graph", "adjustment", "stack_result", "stack_inputs", "stack_pairs", "stack_choice", "stack_solve", "stack_scenes",
-    "stack", "listing", "closing_stack", "report.findings", "report.looks", "report.chips", "report.similarity",
+    "stack", "cube", "xarray", "listing", "closing_stack", "report.findings", "report.looks", "report.chips", "report.similarity",
     "report.false_change", "report.residuals", "report.statements", "report.decomposition", "report.schema",
     "report.verdict", "report.command", "report.find", "report.change_raster", "report.refusal", "closing",
     "report.ties", "report.svg", "report.figures", "report.encoded", "report.charts", "report.frame", "report.maps",
     "report.ground", "report.viewers", "report.layout", "report.sections", "report.quoting", "report.page",
-    "report.write", "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts",
+    "report.write", "report.stack_values", "report.stack_charts", "report.stack_matrix", "report.stack_page",
+    "report.checkerboard", "by_hand", "styles", "geopackage", "export", "cluster", "verb_parts",
     "verb_stack", "verb_reports", "verb_bands", "verb_snap", "verb_stac", "verbs", "answers", "serve", "cli",
 ]  # fmt: skip
 MODULES = sorted(

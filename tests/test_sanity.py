@@ -126,7 +126,8 @@ def test_no_turn_and_no_overlap_is_out_of_the_ordinary() -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"max_ce90": "0px"}, {"max_rmse": "-1m"}, {"max_ce90": "3"}, {"max_rmse": "1e999px"}, {"max_ce90": "..m"}, {"max_rotation_deg": 0.0}, {"max_rotation_deg": float("nan")},
+        {"max_ce90": "0px"}, {"max_rmse": "-1m"}, {"max_ce90": "3"}, {"max_rmse": "1e999px"}, {"max_ce90": "..m"},
+        {"max_rotation_deg": 0.0}, {"max_rotation_deg": float("nan")},
         {"max_scale": 1.0}, {"max_scale": float("nan")}, {"max_stretch": 0.9}, {"min_overlap": 1.0}, {"min_overlap": -0.1},
         {"min_overlap": float("nan")},
     ],

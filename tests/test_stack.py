@@ -23,6 +23,7 @@ from georeg.stack import adjusted, measured_pairs
 from georeg.stack_choice import KINDS
 from georeg.stack_inputs import entries_of
 
+pytestmark = pytest.mark.xdist_group("stack")  # forty-five pairs are measured once
 N, SIDE = 10, 256
 SNOW = (4, 8)
 """Dates that look nothing like the reference."""

@@ -104,21 +104,41 @@ def _extent(ties: Ties | None) -> Extent | None:
 
 def _document(values: dict[str, Any], inputs: dict[str, Any], top: str, parts: list[str]) -> str:
     names = [os.path.basename(str(inputs[side]).replace("\\", "/")) for side in ("target", "reference")]
-    title = html.escape(f"{names[0]} onto {names[1]}")
-    style, script = (files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    said = html.escape(f"{names[0]}"), html.escape(f"{names[1]}")
+    heading = f"<span>{said[0]}</span> <small>onto</small> <span>{said[1]}</span>"
+    return document(values, f"{names[0]} onto {names[1]}", heading, top, parts)
+
+
+def document(
+    values: dict[str, Any], title: str, heading: str, top: str, parts: list[str], styles: tuple[str, ...] = ()
+) -> str:
+    """The whole file.
+
+    Parameters
+    ----------
+    values
+        What it holds as JSON.
+    title
+        Text.
+    heading, top, parts
+        Markup of the heading, the verdict, and the sections; empty ones are left out.
+    styles
+        Names of style sheets of this package that come after that of all pages.
+    """
+    sheets = [files(__package__).joinpath(name).read_text(encoding="utf-8") for name in ("page.css", *styles)]
+    style, script = "".join(sheets), files(__package__).joinpath("page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    said = html.escape(f"{names[0]}"), html.escape(f"{names[1]}")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<title>{title} – georeg</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<header><p class="by">georeg report</p><h1><span>{said[0]}</span> <small>onto</small> <span>{said[1]}</span></h1>'
-        f'</header>\n<main>\n<section id="verdict" aria-label="Verdict">{top}</section>\n'
+        f"<title>{html.escape(title)} – georeg</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f'<header><p class="by">georeg report</p><h1>{heading}</h1></header>\n<main>\n'
+        f'<section id="verdict" aria-label="Verdict">{top}</section>\n'
         + "\n".join(part for part in parts if part)
         + f'\n</main>\n<div id="tip" role="status" hidden></div>\n'
         f'<script type="application/json" id="result">{_embedded(values)}</script>\n'

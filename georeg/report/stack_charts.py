@@ -30,7 +30,8 @@ def axes_of(unit: str) -> tuple[str, str]:
 def told_scene(values: dict[str, Any], k: int) -> str:
     """Name and date, as text."""
     date = values["scenes"][k]["date"]
-    return values["report"]["scenes"][k]["name"] + (f", {day(date)}" if date else "")
+    name = values["report"]["scenes"][k]["name"]
+    return f"{name}, {day(date)}" if date else f"{name}"
 
 
 def day(date: str) -> str:

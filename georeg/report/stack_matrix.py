@@ -71,9 +71,7 @@ def _sign(class_: str, words: str) -> str:
 
 def _hatching() -> str:
     strokes = element("path", d="M-1 5L5 -1M0 4L4 0M3 5L5 3", class_="hatch")
-    return element(
-        "defs", element("pattern", strokes, id="hatched", width=4, height=4, patternUnits="userSpaceOnUse")
-    )
+    return element("defs", element("pattern", strokes, id="hatched", width=4, height=4, patternUnits="userSpaceOnUse"))
 
 
 def _top(values: dict[str, Any]) -> float:
@@ -125,13 +123,17 @@ def _labels(values: dict[str, Any], numbers: list[int], pitch: float) -> list[st
     shown_rows = [
         text(_LEFT - 7, _TOP + (n + 0.5) * pitch + 3.5, label_of(values, k), class_="tick", text_anchor="end")
         for n, k in enumerate(numbers)
-        if n == 0 or (n + 1) % rows == 0
+        if _labelled(n, rows)
     ]
     return shown_rows + [
         text(_LEFT + (n + 0.5) * pitch, _TOP - 6, str(n + 1), class_="tick", text_anchor="middle")
         for n in range(len(numbers))
-        if n == 0 or (n + 1) % columns == 0
+        if _labelled(n, columns)
     ]
+
+
+def _labelled(n: int, every: int) -> bool:
+    return (n + 1) % every == 0 or (n == 0 and every > 2)
 
 
 def _every(least: float) -> int:

@@ -81,23 +81,27 @@ def short_names(names: list[str]) -> list[str]:
     ['a']
     """
     stems = [os.path.splitext(name)[0] for name in names]
-    head = _whole_words(os.path.commonprefix(stems)) if len(set(stems)) > 1 else 0
+    head = _words_in_common(stems)
     left = [stem[head:] for stem in stems]
-    tail = _whole_words(os.path.commonprefix([stem[::-1] for stem in left])) if len(set(stems)) > 1 else 0
+    tail = _words_in_common([stem[::-1] for stem in left])
     left = [stem[: len(stem) - tail] or stem for stem in left]
     return [text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}" for text in left]
 
 
-def _whole_words(common: str) -> int:
-    """Length of the part that ends between two words."""
-    return max((common.rfind(sign) + 1 for sign in _BETWEEN), default=0)
+def _words_in_common(texts: list[str]) -> int:
+    """Characters of the whole words that all begin with; none where all are the same."""
+    if len(set(texts)) < 2:
+        return 0
+    alike = [len(set(signs)) == 1 for signs in zip(*texts, strict=False)]
+    common = texts[0][: [*alike, False].index(False)]
+    return max(common.rfind(sign) + 1 for sign in _BETWEEN)
 
 
 def _middle(stack: Stack) -> FloatArray:
     """(1, 2) map xy of one place in all scenes: where the coordinates of their models have their middle."""
     own = [scene.model.origin_xy for scene in stack.corrected if scene.model is not None]
     origins = own or [scene.model.origin_xy for scene in stack.scenes if scene.model is not None] or [(0.0, 0.0)]
-    return np.median(np.array(origins, float), axis=0, keepdims=True)
+    return np.asarray(np.median(np.array(origins, float), axis=0, keepdims=True))
 
 
 def _figures(scene: StackScene, middle_xy: FloatArray, gsd: float) -> dict[str, Any]:

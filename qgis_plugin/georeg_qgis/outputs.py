@@ -107,8 +107,9 @@ def scenes_table(values: Mapping[str, Any]) -> str:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow([*_COLUMNS, "message"])
     for scene in values["scenes"]:
-        known = figures("align", scene["alignment"]) if scene["alignment"] else {}
-        row = {name: known.get(name.upper()) for name in _COLUMNS} | {
+        known = scene["figures"] or {}
+        shift = dict(zip(("shift_east", "shift_north"), known.get("displacement", ())))
+        row = {**dict.fromkeys(_COLUMNS), **{name: known[name] for name in _COLUMNS if name in known}, **shift} | {
             "target": scene["target"],
             "outcome": scene["outcome"],
             "output": scene["output"],

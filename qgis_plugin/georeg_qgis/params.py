@@ -105,8 +105,8 @@ def _parameter(option: Mapping[str, Any], help_text: str) -> Parameter:
 def label(name: str) -> str:
     """What a field of the options is called on screen.
 
-    >>> label("max_ce90_px"), label("tgt_bands"), label("co")
-    ('Largest CE90 (px)', 'Target bands', 'Creation options')
+    >>> label("window_px"), label("tgt_bands"), label("co")
+    ('Side of windows (px)', 'Target bands', 'Creation options')
     """
     words = name.split("_")
     unit = f" ({_UNITS[words.pop()]})" if len(words) > 1 and words[-1] in _UNITS else ""
