@@ -27,6 +27,8 @@ BAD_CHANCE = 1e-4
 """A pair is left out where chance makes its misclosure as large with less than this probability."""
 LEAST_BAD_PX = 0.05
 """And where it is larger than this, root mean square over the ground."""
+REACH = 1.2247
+"""Half the side of a square whose points have a root mean square distance of 1 from its middle."""
 LEAST_DOUBT_PX = 0.01
 """What would move a scene by less raises no doubt."""
 LEAST_KAPPA = 0.01
@@ -71,8 +73,8 @@ class Frame:
         return np.asarray(rows.reshape(len(uv), 2, 2 * design.shape[1]))
 
     def ground(self) -> FloatArray:
-        """(25, 2) places all over the ground."""
-        side = np.linspace(-1, 1, 5) * self.scale
+        """(25, 2) places all over the ground, to the edges of a square that is covered evenly."""
+        side = np.linspace(-REACH, REACH, 5) * self.scale
         x, y = np.meshgrid(side, side)
         return np.asarray(np.stack([x.ravel(), y.ravel()], axis=1) + self.origin_xy)
 

@@ -126,7 +126,7 @@ def _simplest(frame: Frame, kinds: Sequence[Kind], theta: FloatArray, covariance
         nearest = basis @ np.linalg.lstsq(basis.T @ inverse @ basis, basis.T @ inverse @ theta, rcond=None)[0]
         left = theta - nearest
         limit_px = RELEVANT_PX if kinds[-1].degree < 2 else RELEVANT_BEND_PX
-        freedom = frame.n_terms - basis.shape[1]
+        freedom = frame.basis(kinds[-1]).shape[1] - basis.shape[1]
         if (
             moved_px(frame, left, gsd) <= limit_px
             or chi2_exceeded(float(left @ inverse @ left), freedom) >= SIMPLER_CHANCE

@@ -111,13 +111,12 @@ class Store:
     """Measured pairs in a file, a line of JSON for each, written as they come; the last line may be cut off."""
 
     def __init__(self, path: str | None) -> None:
-        self.path, self._known = path, dict[str, dict[str, Any]]()
+        self.path, self._known = path, dict[str, str]()
         if path is None or not os.path.exists(path):
             return
         for line in read_text(path).splitlines():
             try:
-                values = json.loads(line)
-                self._known[json.dumps(values["key"], sort_keys=True)] = values
+                self._known[json.dumps(json.loads(line)["key"], sort_keys=True)] = line
             except (ValueError, KeyError, TypeError) as exc:
                 if line.startswith('{"key": ') or '{"key": '.startswith(line):
                     continue  # was being written when a run was cut off
@@ -125,9 +124,10 @@ class Store:
 
     def find(self, link: Link, key: dict[str, Any]) -> Measured | None:
         """The pair as an earlier run measured it; None if none did, by the same options, or of other files."""
-        values = self._known.get(json.dumps(key, sort_keys=True))
-        if values is None or None in key["fingerprints"]:
+        line = self._known.get(json.dumps(key, sort_keys=True))
+        if line is None or None in key["fingerprints"]:
             return None
+        values = json.loads(line)
         error = values["error"] or {}
         made = None if values["fit"] is None else fit_from_dict(values["fit"])
         return Measured(link, made, error.get("message"), error.get("type"))

@@ -12,7 +12,6 @@ from georeg.adjustment import Adjusted, Frame, Ties, adjust, condense, with_comm
 from georeg.errors import FitError
 from georeg.extrapolation import flaw
 from georeg.fit import Fit, Role
-from georeg.models import Affine
 from georeg.placement import transform_xy
 from georeg.stack_choice import Held, Kind, common_kind, model_of, network_of, simplest_kinds
 
@@ -87,15 +86,24 @@ def _all(kind: Kind, n: int, held: Held) -> list[Kind | None]:
 
 
 def _sound(found: Adjusted, ties: Sequence[Ties], kinds: Sequence[Kind], gsd: float) -> list[Kind | None]:
-    """The kinds of all scenes, of which those that fold or run away give way to simpler ones."""
-    wanted = list(found.network.kinds)
+    """The kinds of all scenes, of which those that fold or run away give way to simpler ones.
+
+    Raises
+    ------
+    FitError
+        There is none simpler among the kinds that may be taken.
+    """
+    wanted, frame = list(found.network.kinds), found.network.frame
     for scene, kind in enumerate(found.network.kinds):
         if kind is None or kind.degree < 2:
             continue
-        model = model_of(found.solution, found.network.frame, scene, kind)
-        at = np.concatenate(
-            [tie.tgt_xy if tie.tgt == scene else tie.ref_xy for tie in ties if scene in (tie.ref, tie.tgt)]
-        )
-        if flaw(model, at, found.network.frame.ground(), gsd) is not None:
-            wanted[scene] = kinds[kinds.index(kind) - 1] if kind in kinds[1:] else Affine
+        model = model_of(found.solution, frame, scene, kind)
+        mine = [tie for tie in ties if scene in (tie.ref, tie.tgt)]
+        at_xy = np.concatenate([tie.tgt_xy if tie.tgt == scene else tie.ref_xy for tie in mine])
+        fault = flaw(model, at_xy, frame.ground(), gsd)
+        if fault is None:
+            continue
+        if kind is kinds[0]:
+            raise FitError(f"refused: the {kind.kind} model of a scene {fault}; choose a simpler --model, or auto")
+        wanted[scene] = kinds[kinds.index(kind) - 1]
     return wanted

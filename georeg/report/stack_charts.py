@@ -12,14 +12,17 @@ from georeg.report.figures import shown
 from georeg.report.stack_values import instant
 from georeg.report.svg import Scale, decades, drawing, element, line, path, text, tick_label, ticks, x_axis, y_axis
 
-_WIDTH, _HEIGHT, _BOTTOM = 400.0, 280.0, 236.0
+_WIDTH, _BOTTOM = 400.0, 236.0
 _LEFT, _RIGHT, _TOP = 46.0, 352.0, 34.0
 _LABELS, _END = 112.0, 386.0
 """Where a chart of rows begins right of their labels, and where it ends."""
 _LOG_FROM = 8.0
 """Axes whose values differ by more than this factor are logarithmic."""
 _DAY = 86400.0
+_SHORT_DAYS = 120
+"""Times shorter than this have ticks of days."""
 _MANY = 25
+"""More scenes than these have smaller marks, and lower rows."""
 
 
 def axes_of(unit: str) -> tuple[str, str]:
@@ -72,7 +75,7 @@ def drift_chart(values: dict[str, Any], axis: int) -> str:
     right = Scale(y.low / values["gsd"], y.high / values["gsd"], y.start, y.end)
     return drawing(
         _WIDTH,
-        _HEIGHT,
+        _BOTTOM + 40.0,
         f"Correction towards {name} of each scene",
         y_axis(y, _LEFT, f"towards {name}, {unit}", to=_RIGHT),
         line(_LEFT, y(0.0), _RIGHT, y(0.0), class_="zero"),
@@ -95,14 +98,22 @@ def _across(values: dict[str, Any]) -> tuple[dict[int, float], str]:
     known = {k: seconds for k, seconds in when.items() if seconds is not None}
     low, high = min(known.values()), max(known.values())
     x = Scale(low - 0.04 * (high - low), high + 0.04 * (high - low), _LEFT, _RIGHT)
+    return {k: x(seconds) for k, seconds in known.items()}, _date_axis(x)
+
+
+def _date_axis(x: Scale) -> str:
+    """Axis of time, with the year below where the ticks do not say it."""
+    named = date_ticks(x.low, x.high)
     marks = [
         line(x(v), _BOTTOM, x(v), _BOTTOM + 4, class_="axis")
         + text(x(v), _BOTTOM + 15, label, class_="tick", text_anchor="middle")
-        for v, label in date_ticks(x.low, x.high)
+        for v, label in named
     ]
-    return {k: x(seconds) for k, seconds in known.items()}, line(
-        _LEFT, _BOTTOM, _RIGHT, _BOTTOM, class_="axis"
-    ) + "".join(marks)
+    years = sorted({datetime.fromtimestamp(v, UTC).year for v, _ in named})
+    if x.high - x.low < _SHORT_DAYS * _DAY:
+        told = "month and day of " + "–".join(str(year) for year in years)
+        marks.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 31, told, class_="tick", text_anchor="middle"))
+    return line(_LEFT, _BOTTOM, _RIGHT, _BOTTOM, class_="axis") + "".join(marks)
 
 
 def date_ticks(low: float, high: float) -> list[tuple[float, str]]:
@@ -113,7 +124,7 @@ def date_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """
     first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (low, high))
     span = (high - low) / _DAY
-    if span < 120:
+    if span < _SHORT_DAYS:
         step = next(days for days in (1, 2, 5, 10, 20) if span / days <= 6)
         start = math.ceil(low / _DAY / step) * step
         days = [d * _DAY for d in range(start, math.floor(high / _DAY) + 1, step)]

@@ -7,7 +7,8 @@ from typing import Any
 
 from georeg.report.figures import figure, shown
 from georeg.report.stack_charts import by_number, label_of, told_scene
-from georeg.report.svg import VIRIDIS, Scale, colour, colour_bar, drawing, element, text
+from georeg.report.svg import VIRIDIS, Scale, colour, colour_bar, drawing, element, text, ticks
+from georeg.report.verdict import CHANGE_PX
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 400.0, 104.0, 394.0, 24.0
 _LARGEST_PITCH, _WITH_FIGURE, _LABEL_HIGH, _LABEL_WIDE = 44.0, 28.0, 12.0, 17.0
@@ -45,7 +46,7 @@ def matrix_chart(values: dict[str, Any]) -> str:
     ]
     y = _TOP + side + 16
     bar = Scale(0.0, top, _LEFT, _LEFT + max(min(side, 290.0), 190.0))
-    legend = "" if not top else colour_bar(bar, y, VIRIDIS, "departs from the others by, px")
+    legend = "" if not top else colour_bar(bar, y, VIRIDIS, "departs from the others by, px", ticks(0.0, top, 3))
     high = y + (46.0 if top else 0.0)
     drawn = [_hatching(), frame, *own, *_labels(values, numbers, pitch), *cells, legend]
     return drawing(_WIDTH, high, "Pairs of scenes, and how well each fits to the others", *drawn)
@@ -75,10 +76,12 @@ def _hatching() -> str:
 
 
 def _top(values: dict[str, Any]) -> float:
-    """End of the ramp: the largest misclosure of a pair that is used; what contradicts may lie beyond."""
+    """End of the ramp: the largest misclosure of a pair that is used, or what harms nothing if that is more; 0 without any.
+
+    What contradicts may lie beyond.
+    """
     known = [(pair["state"], pair["misclosure_px"]) for pair in values["pairs"] if pair["misclosure_px"] is not None]
-    used = [px for state, px in known if state == "used"]
-    return max(used or [px for _, px in known], default=0.0)
+    return max([px for state, px in known if state == "used"] + [CHANGE_PX[0]]) if known else 0.0
 
 
 def _cell(values: dict[str, Any], p: int, row: int, column: int, pitch: float, top: float) -> str:

@@ -49,18 +49,27 @@ def stack_html(stack: Stack) -> str:
         _care(values),
         _refusals(values),
         _drift(values),
-        _pairs(values),
-        _rmse(values),
+        f'<div class="beside">{_pairs(values)}{_rmse(values)}</div>',
         _scenes(values),
         _unused(values),
         _made(values),
     ]
-    heading = (
-        f"<span>{figure(values, 'report.n_scenes', 'd')} scenes</span> <small>corrected together; datum:</small> "
-        f"<span>{told(values, 'datum')}</span>"
-    )
-    title = f"Stack of {values['report']['n_scenes']} scenes"
-    return document(values, title, heading, _headline(values), parts, ("stack_page.css",))
+    title = f"Stack of {values['report']['n_scenes']} {_noun(values)}"
+    return document(values, title, _heading(values), _headline(values), parts, ("stack_page.css",))
+
+
+def _heading(values: dict[str, Any]) -> str:
+    """How many scenes, onto what."""
+    onto, datum = "corrected together; datum:", told(values, "datum")
+    held = [k for k, scene in enumerate(values["scenes"]) if scene["held"]]
+    if values["datum"] == "reference" and len(held) == 1:
+        onto, datum = "onto", _name(values, held[0])
+    n = figure(values, "report.n_scenes", "d")
+    return f"<span>{n} {_noun(values)}</span> <small>{onto}</small> <span>{datum}</span>"
+
+
+def _noun(values: dict[str, Any]) -> str:
+    return "scene" if values["report"]["n_scenes"] == 1 else "scenes"
 
 
 def _headline(values: dict[str, Any]) -> str:
@@ -88,7 +97,9 @@ def _headline(values: dict[str, Any]) -> str:
             "Loops close to",
             f"<b>{figure(values, 'loops.median_px', 's2', 'px')}</b>",
             f"median of {figure(values, 'report.n_loops', 'd')}; the largest "
-            f"{figure(values, 'loops.largest_px', 's2', 'px')}",
+            f"{figure(values, 'loops.largest_px', 's2', 'px')}"
+            if report["n_loops"]
+            else "there is none, so nothing checks the pairs",
         ),
         (
             "Pairs used",
@@ -155,18 +166,18 @@ def _drift(values: dict[str, Any]) -> str:
         return ""
     names = axes_of(values["unit"])
     signs = '<b class="moved-sign">●</b> corrected'
-    signs += ', <b class="held-sign">●</b> held where it is' if any(s["held"] for s in scenes) else ""
-    signs += ', <b class="bad">✕</b> refused' if any(s["error"] for s in scenes) else ""
+    drawn = [scene for scene in scenes if scene["date"] or not dated]
+    signs += ', <b class="held-sign">●</b> held where it is' if any(s["held"] for s in drawn) else ""
+    signs += ', <b class="bad">✕</b> refused' if any(s["error"] for s in drawn) else ""
     lead = (
         "By how much each scene was moved in its middle. A bar is one standard deviation to either side; where none is seen, it "
         "is shorter than the mark is wide. Hover over a mark for its figures, which are in the table too."
     )
     beside = [k for k, scene in enumerate(scenes) if dated and scene["date"] is None]
-    left = f" Without a date, so not shown: {', '.join(_name(values, k) for k in beside)}." if beside else ""
+    left = f" Held where it is, and not shown as it has no date: {', '.join(_name(values, k) for k in beside)}."
     caption = f'<span class="key-signs">{signs}</span>.'
     cards = [
-        card(drift_chart(values, axis), caption + (left if axis == 0 else ""), f"Towards {names[axis]}")
-        for axis in (0, 1)
+        card(drift_chart(values, axis), caption + (left if beside else ""), f"Towards {names[axis]}") for axis in (0, 1)
     ]
     title = "Corrections over time" if dated else "Corrections"
     return section("drift", title, f'<div class="cards">{"".join(cards)}</div>', lead=lead)
@@ -181,9 +192,10 @@ def _pairs(values: dict[str, Any]) -> str:
         "corrected, depart from what the pair alone says. Each pair stands on both sides of the diagonal."
     )
     own = (
-        f"Beyond its tie points, a pair errs as a whole by {figure(values, 'pair_sigma_px', 's2', 'px')} (one standard "
-        "deviation, as the loops show)."
+        f"Beyond what its tie points explain, a pair errs by {figure(values, 'pair_sigma_px', 's2', 'px')} as a whole (one "
+        "standard deviation)."
     )
+    own = own if values["pair_sigma_px"] else "The tie points explain all that pairs depart by."
     return section("pairs", "Pairs", card(matrix_chart(values) + signs(values), own), lead=lead)
 
 

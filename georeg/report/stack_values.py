@@ -12,7 +12,7 @@ from georeg.models import FloatArray
 from georeg.report.find import made_now, software
 from georeg.stack_result import Stack, StackScene
 
-_LONGEST = 12
+_LONGEST = 10
 """Characters of a name that a chart has room for."""
 _BETWEEN = "_-. "
 
