@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import dates
+import jsonschema
 import numpy as np
 import pytest
 import rasterio
@@ -19,6 +20,7 @@ from georeg.cli import main
 from georeg.errors import InputError, MatchError, OutputError
 from georeg.listing import listed
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, StackOptions, WriteOptions
+from georeg.report.schema import schema_text
 from georeg.stack import adjusted, measured_pairs
 from georeg.stack_choice import KINDS
 from georeg.stack_inputs import entries_of
@@ -101,6 +103,16 @@ def _moved(pair):
     points = pair.fitted.points
     ref_xy = points.ref_xy + np.array(WRONG_PX) * dates.GSD
     return replace(pair, fitted=replace(pair.fitted, points=replace(points, ref_xy=ref_xy)))
+
+
+def test_what_is_written_is_what_the_published_schema_says(ten):
+    validator = jsonschema.Draft202012Validator(json.loads(schema_text()))
+    measured = [replace(pair, fitted=None, error="none") if 9 in pair.link else pair for pair in ten[4]]
+    for pairs in (None, measured):
+        values = json.loads(solved(ten, pairs).to_json())
+        validator.validate(values)
+        values["scenes"][3]["sigma_m"] = 1.0
+        assert not validator.is_valid(values)
 
 
 def test_loops_close(ten):

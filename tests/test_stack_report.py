@@ -206,6 +206,13 @@ def test_every_pair_is_a_cell_on_both_sides_of_the_diagonal(stack, read):
         classes = {"contradicts the others": "contradicts", "refused": "refused", "hangs on no other": "hanging"}
         assert box["class"] == classes.get(state, "used")
         assert ("fill" in box) == (state in ("used", "contradicts the others"))
+    frame = next(e for e in read.elements if e.get("class") == "ground-of-cells")
+    left, top = float(frame["x"]), float(frame["y"])
+    for p in range(len(stack.pairs)):
+        one, other = (box for group, box in boxes if group["data-pair"] == str(p))
+        places = [(float(box["x"]) - left, float(box["y"]) - top) for box in (one, other)]
+        assert places[0] == pytest.approx(places[1][::-1], abs=0.02)
+        assert places[0] != pytest.approx(places[1], abs=1)
 
 
 def test_what_went_wrong_is_said_in_words(stack, read):
@@ -305,8 +312,9 @@ def test_scenes_stand_by_date_and_without_dates_as_they_were_given(shift_alignme
 
 
 @pytest.mark.parametrize("days", [3, 20, 100, 119, 121, 200, 400, 800, 2000, 9000, 40000])
-def test_dates_along_an_axis_are_few_round_and_within(days):
-    low = datetime(2011, 2, 17, tzinfo=UTC).timestamp()
+@pytest.mark.parametrize("year", [1931, 2011])
+def test_dates_along_an_axis_are_few_round_and_within(year, days):
+    low = datetime(year, 2, 17, tzinfo=UTC).timestamp()
     found = date_ticks(low, low + 86400 * days)
     assert 2 <= len(found) <= 8
     assert all(low <= v <= low + 86400 * days and v % 86400 == 0 for v, _ in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from georeg.report.figures import shown
@@ -109,7 +109,7 @@ def _date_axis(x: Scale) -> str:
         + text(x(v), _BOTTOM + 15, label, class_="tick", text_anchor="middle")
         for v, label in named
     ]
-    years = sorted({datetime.fromtimestamp(v, UTC).year for v, _ in named})
+    years = sorted({_moment(v).year for v, _ in named})
     if x.high - x.low < _SHORT_DAYS * _DAY:
         told = "month and day of " + "–".join(str(year) for year in years)
         marks.append(text((_LEFT + _RIGHT) / 2, _BOTTOM + 31, told, class_="tick", text_anchor="middle"))
@@ -122,13 +122,13 @@ def date_ticks(low: float, high: float) -> list[tuple[float, str]]:
     >>> [name for _, name in date_ticks(1262304000.0, 1451606400.0)]
     ['2010', '2011', '2012', '2013', '2014', '2015', '2016']
     """
-    first, last = (datetime.fromtimestamp(seconds, UTC) for seconds in (low, high))
+    first, last = (_moment(seconds) for seconds in (low, high))
     span = (high - low) / _DAY
     if span < _SHORT_DAYS:
         step = next(days for days in (1, 2, 5, 10, 20) if span / days <= 6)
         start = math.ceil(low / _DAY / step) * step
         days = [d * _DAY for d in range(start, math.floor(high / _DAY) + 1, step)]
-        return [(v, f"{datetime.fromtimestamp(v, UTC):%m-%d}") for v in days]
+        return [(v, f"{_moment(v):%m-%d}") for v in days]
     months = [m for m in (1, 3, 6) if span / (30.4 * m) <= 6]
     if months:
         step = months[0]
@@ -138,6 +138,11 @@ def date_ticks(low: float, high: float) -> list[tuple[float, str]]:
     step = next(y for y in (1, 2, 5, 10, 20, 50, 100, 1000) if span / 365.25 / y <= 7)
     years = [datetime(n, 1, 1, tzinfo=UTC) for n in range(first.year // step * step or step, last.year + 1, step)]
     return [(d.timestamp(), f"{d.year}") for d in years if low <= d.timestamp() <= high]
+
+
+def _moment(seconds: float) -> datetime:
+    """Of seconds since 1970; Windows has no such function for what was before."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 def _reach(values: dict[str, Any]) -> Scale:
