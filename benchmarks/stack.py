@@ -195,7 +195,7 @@ def size(side: int, n: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = _large(Path(folder), side, n)
         began = time.process_time()
-        stack = georeg.align_stack(paths, matching=MatchOptions(max_points=200), stack=StackOptions(links=4))
+        stack = georeg.align_stack(paths, matching=MatchOptions(max_points=200), stack=StackOptions(links=2))
         row = {
             "dates": n,
             "side px": side,
