@@ -13,6 +13,7 @@ from pyproj import CRS
 from georeg.errors import GeoregError, InputError
 from georeg.files import read_text
 from georeg.initial import PIXELS
+from georeg.listing import date_in_name
 from georeg.models import identity
 from georeg.models.polynomial import PolynomialDisplacement
 from georeg.options import InputOptions, StackOptions
@@ -86,7 +87,7 @@ def _anchor(reference: str | Raster | None, when: dict[str, datetime | None], in
     raster = open_reference(reference, nodata=inputs.ref_nodata)
     check_bands(raster, inputs.ref_bands)
     _check_place(raster)
-    return [Entry(raster.path, when.get(_identity(reference)), raster, held=identity())]
+    return [Entry(raster.path, when.get(_identity(reference)) or date_in_name(raster.path), raster, held=identity())]
 
 
 def _check_place(raster: Raster) -> None:

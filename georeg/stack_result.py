@@ -71,7 +71,7 @@ class StackPair:
     n_points: int = 0
     """Tie points that it adds to the adjustment."""
     misclosure_px: float | None = None
-    """By which it departs from the corrections of both scenes, root mean square over the ground, working pixels."""
+    """By which it departs from the corrections of both scenes, root mean square over its tie points, working pixels."""
     error: str | None = None
     """Why it was refused."""
 
@@ -131,7 +131,7 @@ class Stack:
         )
         left = f", {bad} contradict the others and were left out" if bad else ""
         sigma = [scene.sigma_px for scene in self.corrected if scene.sigma_px is not None]
-        known = f", each known to {np.median(sigma):.2g} px in the median" if sigma else ""
+        known = f", known to {np.median(sigma):.2g} px in the median" if sigma else ""
         return (
             f"{len(self.corrected)} of {sum(not scene.held for scene in self.scenes)} scenes corrected{known}; {used} of "
             f"{len(self.pairs)} pairs used{left}; {closing}; datum: {self.datum}"

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from georeg.adjustment import Adjusted, Doubt, Ties, doubts, misclosure_px
+from georeg.adjustment import Adjusted, Doubt, Ties, doubts
 from georeg.align import assess
 from georeg.choice import Candidate
 from georeg.errors import GeoregError, MatchError, VerificationError
@@ -33,13 +33,13 @@ less certain."""
 def pairs_of(
     measured: Sequence[Measured], used: Sequence[Measured], found: Adjusted, ties: Sequence[Ties], gsd: float
 ) -> tuple[StackPair, ...]:
-    away_px = misclosure_px(found.network.frame, found.evidence, found.solution.theta, gsd)
+    away_px = _departures_px(found, ties, gsd)
     of = {
         pair.link: StackPair(
             *pair.link,
             "used" if good else "contradicts the others",
             int((tie.precision[:, 0, 0] > 0).sum()),
-            float(px),
+            px,
         )
         for pair, good, tie, px in zip(used, found.good, ties, away_px, strict=True)
     }
@@ -49,6 +49,15 @@ def pairs_of(
         else StackPair(*pair.link, "refused" if pair.fitted is None else "hangs on no other", error=pair.error)
         for pair in measured
     )
+
+
+def _departures_px(found: Adjusted, ties: Sequence[Ties], gsd: float) -> list[float]:
+    """By which each pair departs from the corrections of both scenes, root mean square over its own tie points."""
+    frame, effects = found.network.frame, found.evidence.effect(found.solution.theta)
+    moved = (
+        frame.rows(tie.tgt_xy[tie.precision[:, 0, 0] > 0]) @ effect for tie, effect in zip(ties, effects, strict=True)
+    )
+    return [float(np.sqrt((xy**2).sum(axis=1).mean())) / gsd for xy in moved]
 
 
 def loops_of(found: Adjusted, ties: Sequence[Ties], gsd: float) -> Loops:

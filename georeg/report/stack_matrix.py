@@ -61,7 +61,10 @@ def signs(values: dict[str, Any]) -> str:
         ("hangs on no other", "hanging", "proven, but ties its scenes to none of the others"),
     ]
     items = [_sign(class_, words) for state, class_, words in named if state in there]
-    return f'<ul class="signs">{"".join([*items, _sign("blank", "not matched")])}</ul>'
+    n = len(values["scenes"])
+    if len(values["pairs"]) < n * (n - 1) // 2:
+        items.append(_sign("blank", "not matched"))
+    return f'<ul class="signs">{"".join(items)}</ul>' if items else ""
 
 
 def _sign(class_: str, words: str) -> str:

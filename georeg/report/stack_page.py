@@ -195,7 +195,12 @@ def _pairs(values: dict[str, Any]) -> str:
         f"Beyond what its tie points explain, a pair errs by {figure(values, 'pair_sigma_px', 's2', 'px')} as a whole (one "
         "standard deviation)."
     )
-    own = own if values["pair_sigma_px"] else "The tie points explain all that pairs depart by."
+    own = own if values["pair_sigma_px"] else "No pair errs as a whole beyond what its tie points explain."
+    if values["report"]["n_contradicting"]:
+        own += (
+            " Whether a pair contradicts the others is judged by how well it is known: one that departs by less may, where one "
+            "that departs by more does not."
+        )
     return section("pairs", "Pairs", card(matrix_chart(values) + signs(values), own), lead=lead)
 
 
