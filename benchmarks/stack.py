@@ -26,8 +26,9 @@ from affine import Affine as Transform
 from optics import data_folder
 
 import georeg
-from georeg.adjustment import Frame, Network, Ties, adjust, condense
+from georeg.adjustment import adjust
 from georeg.models.polynomial import Affine
+from georeg.network import Frame, Network, Ties, condense
 from georeg.options import FitOptions, InputOptions, LimitOptions, MatchOptions, StackOptions
 from georeg.stack import adjusted, measured_pairs
 from georeg.stack_choice import KINDS

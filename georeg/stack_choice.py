@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from georeg.accuracy import MAX_NULL_PX, NULL_CHANCE, UNMOVED_PX, chi2_exceeded
-from georeg.adjustment import Adjusted, Frame, Network, Solution, Ties, condense, corrections
+from georeg.adjustment import Adjusted
 from georeg.choice import (
     LEAST_TYPICAL_PX,
     N_BLOCK_CLASSES,
@@ -22,6 +22,7 @@ from georeg.choice import (
 from georeg.errors import FitError
 from georeg.models import LADDER, FloatArray
 from georeg.models.polynomial import PolynomialDisplacement
+from georeg.network import Frame, Network, Solution, Ties, condense, corrections
 
 Kind = type[PolynomialDisplacement]
 Held = Mapping[int, PolynomialDisplacement]

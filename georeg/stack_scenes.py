@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from georeg.adjustment import Adjusted, Doubt, Ties, doubts
+from georeg.adjustment import Adjusted, Doubt, doubts
 from georeg.align import assess
 from georeg.choice import Candidate
 from georeg.errors import GeoregError, MatchError, VerificationError
@@ -18,6 +18,7 @@ from georeg.fit import Fit
 from georeg.graph import triangles
 from georeg.models import FloatArray, Translation
 from georeg.models.polynomial import PolynomialDisplacement
+from georeg.network import Ties
 from georeg.options import InputOptions, LimitOptions
 from georeg.stack_choice import is_still, model_of, moved_px, residual_xy
 from georeg.stack_inputs import Entry

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 from pyproj import CRS
 
-from georeg.adjustment import Adjusted, Frame, Ties, adjust, condense, with_common_noise
+from georeg.adjustment import Adjusted, adjust, with_common_noise
 from georeg.errors import FitError
 from georeg.extrapolation import flaw
 from georeg.fit import Fit, Role
+from georeg.network import Frame, Ties, condense
 from georeg.placement import transform_xy
 from georeg.stack_choice import Held, Kind, common_kind, model_of, network_of, simplest_kinds
 

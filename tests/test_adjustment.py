@@ -10,10 +10,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from georeg.adjustment import Frame, Network, Ties, adjust, condense, doubts, misclosure_px, with_common_noise
+from georeg.adjustment import adjust, doubts, with_common_noise
 from georeg.errors import FitError
 from georeg.graph import links, parts, triangles, unlikeness
 from georeg.models.polynomial import Affine, Polynomial2, Translation
+from georeg.network import Frame, Network, Ties, condense, misclosure_px
 
 GSD = 10.0
 CENTRE, REACH = np.array([500_000.0, 5_000_000.0]), 60_000.0
