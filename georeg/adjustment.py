@@ -171,7 +171,7 @@ def _contradicting(
 
 
 def _connecting(network: Network, evidence: Evidence, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The good pairs, and of the others those without which some scenes would hang on none: the best of them first."""
+    """The good pairs, and of the others as many as it takes that no scene hangs on none."""
     label = np.arange(len(network.kinds))
     fixed = [k for k, kind in enumerate(network.kinds) if kind is None]
     if fixed:

@@ -275,8 +275,8 @@ def write_stack(
     """
     writing, into = writing or WriteOptions(), os.fspath(folder)
     with made_folder(into):
-        outputs = checked_outputs([scene.path for scene in stack.scenes], into, writing)
-        outputs = {scene.path: outputs[scene.path] for scene in stack.corrected}
+        inputs = [scene.path for scene in stack.scenes]
+        outputs = checked_outputs([scene.path for scene in stack.corrected], into, writing, inputs)
 
         def written(scene: StackScene) -> None:
             assert scene.alignment is not None
@@ -288,8 +288,17 @@ def write_stack(
     return outputs
 
 
-def checked_outputs(paths: Sequence[str], folder: str, writing: WriteOptions) -> dict[str, str]:
+def checked_outputs(
+    paths: Sequence[str], folder: str, writing: WriteOptions, protected: Sequence[str] = ()
+) -> dict[str, str]:
     """Path of the output of each scene in a folder, once it is sure that all can be written and nothing is lost.
+
+    Parameters
+    ----------
+    paths
+        Of the scenes.
+    protected
+        What must not be replaced beside them.
 
     Raises
     ------
@@ -305,5 +314,5 @@ def checked_outputs(paths: Sequence[str], folder: str, writing: WriteOptions) ->
     outputs = {path: os.path.join(folder, name) for path, name in zip(paths, names, strict=True)}
     check_names(outputs.values())
     for path in (*outputs.values(), os.path.join(folder, NAME)):
-        check_output(path, paths, overwrite=writing.overwrite)
+        check_output(path, [*paths, *protected], overwrite=writing.overwrite)
     return outputs

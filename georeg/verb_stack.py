@@ -29,7 +29,8 @@ def stack(arguments: argparse.Namespace) -> int | None:
     found = listed(arguments.scenes, options.asset)
     with nullcontext() if folder is None else made_folder(folder):
         if folder is not None:
-            outputs = checked_outputs([scene.path for scene in found], folder, chosen(arguments, WriteOptions))
+            protected = _read(arguments, found, options)
+            outputs = checked_outputs([one.path for one in found], folder, chosen(arguments, WriteOptions), protected)
             written = [*outputs.values(), os.path.join(folder, NAME)]
             options = replace(options, pairs=options.pairs or os.path.join(folder, PAIRS))
         if arguments.report:
