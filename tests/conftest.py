@@ -12,7 +12,7 @@ import georeg
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_tiles"
 
-collect_ignore = ["plugin_driver.py", "plugin_inputs_driver.py", "qgis/driven_inputs.py", "qgis/driven.py"]
+collect_ignore = ["plugin_driver.py", "plugin_inputs_driver.py", "qgis"]
 """Played inside QGIS by the tests beside them: doctests cannot be looked for in these."""
 
 
