@@ -374,3 +374,21 @@ def test_shared_starts_change_no_fit(kind):
 def test_every_model_needs_as_many_points_as_it_has_terms():
     assert [model.n_terms() for model in LADDER.values()] == [1, 2, 3, 4, 6, 10, 16]
     assert Affine.n_terms() == 3
+
+
+def test_few_check_points_that_are_put_a_quarter_further_away_refuse_however_they_scatter():
+    """One of eight is moved by a pixel, which eight points do not tell from chance."""
+    fitted = fit(tie_points(shift, n=400), FitOptions(model="translation"))
+    check = np.flatnonzero(fitted.role == Role.CHECK)[:: (fitted.role == Role.CHECK).sum() // 8][:8]
+    withheld = np.full(fitted.withheld_xy.shape, np.nan)
+    near = 0.2 * GSD * np.array([1.0, 0.0])
+    withheld[check] = near
+    ref_xy = fitted.points.ref_xy.copy()
+    ref_xy[check] = fitted.points.tgt_xy[check] + near
+    points = replace(fitted.points, ref_xy=ref_xy)
+    same = replace(fitted, points=points, withheld_xy=withheld)
+    assert verify(same)[2].n == 8, "as far as before is no harm"
+    worse = withheld.copy()
+    worse[check[0]] = 0.95 * GSD * np.array([0.0, 1.0])
+    with pytest.raises(VerificationError, match="further from the reference"):
+        verify(replace(same, withheld_xy=worse))
